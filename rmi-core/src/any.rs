@@ -1,0 +1,82 @@
+//! References without a type.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    error::RemoteError,
+    id::{NodeId, ObjectId},
+    interface::Interface,
+    referent::Referent,
+    remote::{self, CastError, Remote},
+};
+
+/// A reference to an object of any interface: what a registry holds. It travels, compares and
+/// keeps its object as a [`Remote`] does.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AnyRemote {
+    referent: Referent,
+}
+
+impl AnyRemote {
+    pub(crate) fn new(referent: Referent) -> Self {
+        Self { referent }
+    }
+
+    /// The names of all interfaces of the object, most derived first.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        self.referent.interfaces().names().to_vec()
+    }
+
+    /// The object as one of its interfaces.
+    ///
+    /// # Errors
+    ///
+    /// Where it has no such interface.
+    pub fn cast<I: ?Sized + Interface>(&self) -> Result<Remote<I>, CastError> {
+        Remote::from_referent(self.referent.clone())
+    }
+
+    /// Whether the object lives in this process.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.referent, Referent::Own(_))
+    }
+
+    /// The object's id.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        self.referent.identity().1.unwrap_or(ObjectId::from_bytes([0; 16]))
+    }
+
+    /// The node that owns the object; `None` for a local one that has not travelled yet.
+    #[must_use]
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.referent.identity().0
+    }
+
+    /// Waits until the object is gone for good; see [`Remote::broken`].
+    pub fn broken(&self) -> impl Future<Output = RemoteError> + Send + use<> {
+        remote::broken(&self.referent)
+    }
+}
+
+impl fmt::Debug for AnyRemote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyRemote({:?})", self.referent)
+    }
+}
+
+impl Serialize for AnyRemote {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        remote::serialize(&self.referent, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyRemote {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        remote::deserialize(deserializer).map(Self::new)
+    }
+}

@@ -1,0 +1,252 @@
+//! Where the calls that arrive run: in the reader, in a task, or behind another call.
+//!
+//! A method begins in a task, earns the place in the reader by ending quickly, and loses it at one
+//! overrun. Calls to one object begin in the order in which they arrived: while one waits to be
+//! polled for the first time, the later ones queue behind it.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use hashbrown::{HashMap, hash_map::Entry};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Kept, Link};
+use crate::{
+    error::{Certainty, ErrorKind, RemoteError},
+    id::ObjectId,
+    wire::{CallId, MethodNumber},
+};
+
+/// A call whose first poll ends within this time is quick.
+const QUICK: Duration = Duration::from_micros(50);
+/// This many quick calls in a row earn a method the place in the reader.
+const QUICK_CALLS: u8 = 4;
+
+/// The calls being served over one link.
+pub(super) struct Dispatch<O, F> {
+    link: Arc<Link<O>>,
+    places: Arc<Places>,
+    starts: Arc<Starts<O, F>>,
+    running: Arc<Running>,
+}
+
+/// Which methods have earned the place in the reader, by their number on the link.
+#[derive(Default)]
+struct Places(Mutex<Vec<u8>>);
+
+impl Places {
+    fn is_quick(&self, method: MethodNumber) -> bool {
+        self.0.lock().get(method.0 as usize).is_some_and(|quick| *quick >= QUICK_CALLS)
+    }
+
+    /// A call was polled to its end at once, or not, in this time.
+    fn note(&self, method: MethodNumber, ended: bool, took: Duration) {
+        let mut places = self.0.lock();
+        let index = method.0 as usize;
+        if places.len() <= index {
+            places.resize(index + 1, 0);
+        }
+        if let Some(place) = places.get_mut(index) {
+            *place = if ended && took <= QUICK { place.saturating_add(1) } else { 0 };
+        }
+    }
+}
+
+/// The handlers that may be cancelled.
+#[derive(Default)]
+struct Running(Mutex<HashMap<CallId, AbortHandle, RandomState>>);
+
+/// For each object with a call that waits for its first poll, the calls behind it.
+struct Starts<O, F>(Mutex<HashMap<ObjectId, VecDeque<Job<O, F>>, RandomState>>);
+
+/// A call on its way to its first poll.
+struct Job<O, F> {
+    object: ObjectId,
+    method: MethodNumber,
+    abort: AbortRegistration,
+    handler: Handler<O, F>,
+}
+
+/// A handler that answers its call whatever happens to it: panics become that call's error.
+struct Handler<O, F> {
+    link: Arc<Link<O>>,
+    id: CallId,
+    future: Option<F>,
+}
+
+impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
+    pub(super) fn new(link: Arc<Link<O>>) -> Self {
+        let starts = Arc::new(Starts(Mutex::new(HashMap::default())));
+        Self { link, places: Arc::default(), starts, running: Arc::default() }
+    }
+
+    /// Starts the handler of a call to this object.
+    pub(super) fn start(&self, id: CallId, object: ObjectId, method: MethodNumber, future: F) {
+        let mut handler = Handler { link: self.link.clone(), id, future: Some(future) };
+        let queued = self.starts.0.lock().contains_key(&object);
+        if !queued && self.places.is_quick(method) {
+            let began = Instant::now();
+            // Nobody needs to wake the reader for it: if it is not ready it goes on in a task,
+            // which polls it again.
+            let ended = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+            let took = began.elapsed();
+            if !ended || took > QUICK {
+                self.places.note(method, ended, took);
+            }
+            if !ended {
+                let abort = self.register(id);
+                self.spawn(Abortable::new(handler, abort), id);
+            }
+            return;
+        }
+        let job = Job { object, method, abort: self.register(id), handler };
+        let first = match self.starts.0.lock().entry(object) {
+            Entry::Occupied(mut queue) => {
+                queue.get_mut().push_back(job);
+                None
+            }
+            Entry::Vacant(place) => {
+                place.insert(VecDeque::new());
+                Some(job)
+            }
+        };
+        if let Some(job) = first {
+            let (starts, places, running) = (self.starts.clone(), self.places.clone(), self.running.clone());
+            self.link.runtime.spawn(run_in_order(job, starts, places, running));
+        }
+    }
+
+    fn register(&self, id: CallId) -> AbortRegistration {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.running.0.lock().insert(id, handle);
+        registration
+    }
+
+    fn spawn(&self, handler: Abortable<Handler<O, F>>, id: CallId) {
+        let running = self.running.clone();
+        self.link.runtime.spawn(async move {
+            // Aborted or not, the handler has answered or answers as it is dropped.
+            let _ = handler.await;
+            running.0.lock().remove(&id);
+        });
+    }
+
+    /// The caller has gone: the handler is dropped at its next await.
+    pub(super) fn cancel(&self, id: CallId) {
+        if let Some(handle) = self.running.0.lock().get(&id) {
+            handle.abort();
+        }
+    }
+
+    /// The link is lost: all handlers are dropped.
+    pub(super) fn cancel_all(&self) {
+        for handle in self.running.0.lock().values() {
+            handle.abort();
+        }
+    }
+}
+
+/// Polls a call for the first time, hands the queue of its object on, and goes on with the call.
+async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+    job: Job<O, F>,
+    starts: Arc<Starts<O, F>>,
+    places: Arc<Places>,
+    running: Arc<Running>,
+) {
+    let Job { object, method, abort, handler } = job;
+    let id = handler.id;
+    let mut handler = Abortable::new(handler, abort);
+    let began = Instant::now();
+    let ended = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx).is_ready())).await;
+    places.note(method, ended, began.elapsed());
+    hand_on(object, starts, places, running.clone());
+    if !ended {
+        let _ = handler.await;
+    }
+    running.0.lock().remove(&id);
+}
+
+/// Starts the next call of an object, in a task of its own, or ends its queue.
+fn hand_on<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+    object: ObjectId,
+    starts: Arc<Starts<O, F>>,
+    places: Arc<Places>,
+    running: Arc<Running>,
+) {
+    let next = match starts.0.lock().entry(object) {
+        Entry::Occupied(mut queue) => match queue.get_mut().pop_front() {
+            Some(job) => Some(job),
+            None => {
+                queue.remove();
+                None
+            }
+        },
+        Entry::Vacant(_) => None,
+    };
+    if let Some(job) = next {
+        let runtime = job.handler.link.runtime.clone();
+        runtime.spawn(run_boxed(job, starts, places, running));
+    }
+}
+
+/// `run_in_order` spawns itself, which a bare `async fn` cannot name.
+fn run_boxed<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+    job: Job<O, F>,
+    starts: Arc<Starts<O, F>>,
+    places: Arc<Places>,
+    running: Arc<Running>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(run_in_order(job, starts, places, running))
+}
+
+impl<O: Kept, F: Future<Output = ()> + Unpin> Future for Handler<O, F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(future) = self.future.as_mut() else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => {
+                self.future = None;
+                Poll::Ready(())
+            }
+            Err(panic) => {
+                let error = RemoteError::new(ErrorKind::Panicked, panic_text(&*panic));
+                let id = self.id;
+                self.link.act(|session| session.refuse(id, error.with_certainty(Certainty::Executed)));
+                self.drop_future();
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<O, F> Handler<O, F> {
+    /// What the method left behind may panic in turn; the call has its answer by now.
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            tracing::warn!("a method panicked while its panic was cleaned up");
+        }
+    }
+}
+
+impl<O, F> Drop for Handler<O, F> {
+    fn drop(&mut self) {
+        self.drop_future();
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}

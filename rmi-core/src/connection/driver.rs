@@ -1,0 +1,318 @@
+//! The driver of a connection: the one task that reads, dispatches, flushes and watches the time.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::time::Sleep;
+
+use super::{Ended, Kept, Link, dispatch::Dispatch};
+use crate::{
+    error::{Certainty, ErrorKind, RemoteError},
+    id::ObjectId,
+    limits::Limits,
+    session::{Arrived, Directory, Event},
+    time::Time,
+    wire::{CallId, split_frame},
+};
+
+/// What a driver needs of its node.
+pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
+    /// The future that runs a method and answers its call.
+    type Handler: Future<Output = ()> + Send + Unpin + 'static;
+
+    /// The handler of a call and the object it runs on; `None` where the call is refused already.
+    fn serve(&self, link: &Arc<Link<O>>, call: Arrived<O>) -> Option<(ObjectId, Self::Handler)>;
+
+    /// The peer takes no more calls.
+    fn handle_closing(&self, link: &Arc<Link<O>>);
+
+    /// The link has ended. `given` is what the peer held.
+    fn handle_ended(&self, link: &Arc<Link<O>>, ended: &Ended, given: Vec<O>);
+}
+
+/// Bytes that one read may bring.
+const READ_LEN: usize = 64 << 10;
+
+/// Time that a peer has to close once goodbye was said to it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The task of one connection.
+pub(crate) struct Driver<O: Kept, H: Host<O>> {
+    link: Arc<Link<O>>,
+    host: Arc<H>,
+    limits: Limits,
+    read: BytesMut,
+    events: Vec<Event<O>>,
+    dispatch: Dispatch<O, H::Handler>,
+    /// Calls that arrived while too much waits to be written.
+    held_back: VecDeque<Arrived<O>>,
+    sleep: Pin<Box<Sleep>>,
+    /// The peer said goodbye.
+    goodbye: bool,
+    /// This node said goodbye, and waits until then for the peer to close: a socket that is closed
+    /// with something unread may lose its last words.
+    leaving: Option<Time>,
+    finished: bool,
+}
+
+impl<O: Kept, H: Host<O>> Driver<O, H> {
+    /// `read` holds what arrived behind the peer's hello.
+    pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, limits: Limits, read: BytesMut) -> Self {
+        let sleep = Box::pin(tokio::time::sleep_until(link.clock.instant(link.clock.now())));
+        let dispatch = Dispatch::new(link.clone());
+        let held_back = VecDeque::new();
+        let events = Vec::new();
+        let (goodbye, leaving, finished) = (false, None, false);
+        Self { link, host, limits, read, events, dispatch, held_back, sleep, goodbye, leaving, finished }
+    }
+
+    /// Drives the connection to its end.
+    pub(crate) async fn drive(mut self) {
+        let mut ended = self.handle_read().err();
+        while ended.is_none() {
+            ended = poll_fn(|cx| self.poll_step(cx)).await.err();
+        }
+        let cause = ended.unwrap_or_else(|| RemoteError::new(ErrorKind::ConnectionLost, "the connection ended"));
+        self.finish(cause);
+    }
+
+    /// Waits until there is something to do, and does it: reads, writes, looks at the time.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        self.link.driver.register(cx.waker());
+        let read = self.poll_read(cx)?;
+        self.release_held_back();
+        let written = self.poll_write(cx)?;
+        self.poll_close()?;
+        let time = self.poll_time(cx)?;
+        if read.is_ready() || written.is_ready() || time.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Reads once, and handles all whole frames that this brought.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        loop {
+            match self.link.socket.poll_read_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.read.capacity() - self.read.len() < READ_LEN / 8 {
+                self.read.reserve(READ_LEN);
+            }
+            match self.link.socket.try_read(&mut self.read) {
+                Ok(0) => return Poll::Ready(Err(self.closed_by_peer())),
+                Ok(_) => return Poll::Ready(self.handle_read()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(self.lost(&error))),
+            }
+        }
+    }
+
+    fn handle_read(&mut self) -> Result<(), RemoteError> {
+        let now = self.link.clock.now();
+        let (link, host, read, events) = (&self.link, &self.host, &mut self.read, &mut self.events);
+        let handled = link.step(|locked| {
+            // The replies of all that is dispatched now leave with one write, by this driver.
+            locked.flushing = true;
+            while let Some(frame) = split_frame(read)? {
+                locked.session.handle_frame(now, frame, host, events)?;
+            }
+            Ok::<(), crate::wire::WireError>(())
+        });
+        self.handle_events();
+        handled.map_err(|error| {
+            tracing::warn!(peer = %self.link.describe_peer(), %error, "the peer broke the protocol");
+            RemoteError::from(error)
+        })
+    }
+
+    fn handle_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                Event::Call(call) => self.handle_call(*call),
+                Event::Cancel(id) => self.handle_cancel(id),
+                Event::Closing => self.host.handle_closing(&self.link),
+                Event::Goodbye(reason) => {
+                    tracing::debug!(peer = %self.link.describe_peer(), reason, "the peer said goodbye");
+                    self.goodbye = true;
+                }
+            }
+        }
+        // Keeps the allocation.
+        self.events = events;
+    }
+
+    fn handle_call(&mut self, call: Arrived<O>) {
+        let full = || self.link.locked.lock().session.output_len() > self.limits.outbox_bytes;
+        if !self.held_back.is_empty() || full() {
+            self.held_back.push_back(call);
+        } else {
+            self.start(call);
+        }
+    }
+
+    fn start(&self, call: Arrived<O>) {
+        let (id, method) = (call.id, call.number);
+        if let Some((object, handler)) = self.host.serve(&self.link, call) {
+            self.dispatch.start(id, object, method, handler);
+        }
+    }
+
+    fn handle_cancel(&mut self, id: CallId) {
+        if let Some(at) = self.held_back.iter().position(|call| call.id == id) {
+            if let Some(call) = self.held_back.remove(at) {
+                // Serving it and dropping the handler releases what it holds, and answers it.
+                drop(self.host.serve(&self.link, call));
+            }
+            return;
+        }
+        self.dispatch.cancel(id);
+    }
+
+    /// Enough was written: the calls held back begin.
+    fn release_held_back(&mut self) {
+        while !self.held_back.is_empty() && self.link.locked.lock().session.output_len() <= self.limits.outbox_bytes {
+            if let Some(call) = self.held_back.pop_front() {
+                self.start(call);
+            }
+        }
+    }
+
+    /// Writes until nothing is left or the socket is full.
+    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        loop {
+            let written = self.link.step(|locked| {
+                let written = self.link.write(locked);
+                // While the socket is full, the driver goes on when it is writable again.
+                locked.flushing = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+                written
+            });
+            match written {
+                Ok(()) => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(self.lost(&error))),
+            }
+            match self.link.socket.poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+    }
+
+    /// Looks whether the link is over: the peer said goodbye, or this node closes it and all is
+    /// answered.
+    fn poll_close(&mut self) -> Result<(), RemoteError> {
+        if self.goodbye {
+            return Err(RemoteError::new(ErrorKind::ConnectionLost, "the peer's node has shut down"));
+        }
+        let now = self.link.clock.now();
+        let shut_down = || RemoteError::new(ErrorKind::Shutdown, "this node has shut down");
+        match self.leaving {
+            Some(until) if until <= now => Err(shut_down()),
+            Some(_) => Ok(()),
+            None => {
+                self.leaving = self.link.step(|locked| {
+                    let close = locked.closing.as_mut()?;
+                    if close.until > now && !locked.session.is_drained() {
+                        return None;
+                    }
+                    let until = now + LINGER;
+                    close.until = until;
+                    locked.session.goodbye("shutdown");
+                    // An error of the socket is found by the next read.
+                    let _ = self.link.write(locked);
+                    Some(until)
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        let now = self.link.clock.now();
+        let (handled, next) = self.link.step(|locked| {
+            let due = locked.session.next_timeout() <= now;
+            let handled = if due { locked.session.handle_timeout(now) } else { Ok(()) };
+            let close = locked.closing.as_ref().map(|close| close.until);
+            let next = locked.session.next_timeout();
+            let next = close.map_or(next, |close| close.min(next));
+            locked.armed = next;
+            (handled.map(|()| due), next)
+        });
+        let due = handled?;
+        self.arm(next);
+        if self.sleep.as_mut().poll(cx).is_ready() || due { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn arm(&mut self, next: Time) {
+        let at = self.link.clock.instant(next);
+        if self.sleep.deadline() != at {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    fn lost(&self, error: &io::Error) -> RemoteError {
+        RemoteError::new(ErrorKind::ConnectionLost, "the connection broke").with_source(error)
+    }
+
+    fn closed_by_peer(&self) -> RemoteError {
+        if self.leaving.is_some() {
+            return RemoteError::new(ErrorKind::Shutdown, "this node has shut down");
+        }
+        let message = if self.goodbye { "the peer's node has shut down" } else { "the peer closed the connection" };
+        RemoteError::new(ErrorKind::ConnectionLost, message)
+    }
+
+    /// Ends the link: every call on it, every handler, and the socket.
+    fn finish(&mut self, cause: RemoteError) {
+        self.finished = true;
+        self.link.socket.shutdown();
+        let cause = cause.with_peer(self.link.describe_peer()).with_certainty(Certainty::Unknown);
+        tracing::debug!(peer = %self.link.describe_peer(), %cause, "connection ended");
+        let ended = Ended { cause: cause.clone(), goodbye: self.goodbye };
+        self.link.set_ended(ended.clone());
+        let lost = self.link.step(|locked| locked.session.lose(&cause));
+        self.dispatch.cancel_all();
+        for call in self.held_back.drain(..) {
+            drop(self.host.serve(&self.link, call));
+        }
+        let given = if self.goodbye { Vec::new() } else { lost.given };
+        self.host.handle_ended(&self.link, &ended, given);
+    }
+}
+
+/// A runtime that is dropped drops its tasks: the peers still get one goodbye, so that a short
+/// program leaves no lease behind.
+impl<O: Kept, H: Host<O>> Drop for Driver<O, H> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let rest = {
+            let mut locked = self.link.locked.lock();
+            locked.session.goodbye("the process ended");
+            let mut rest = Vec::new();
+            while locked.session.has_output() {
+                let slices = locked.session.slices();
+                let length = slices.iter().map(|slice| slice.len()).sum();
+                rest.extend(slices.iter().flat_map(|slice| slice.iter().copied()));
+                if length == 0 {
+                    break;
+                }
+                locked.session.advance(length);
+            }
+            rest
+        };
+        self.link.socket.write_at_exit(&rest);
+        self.finish(RemoteError::new(ErrorKind::Shutdown, "the runtime of this node was dropped"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Layer 3, I/O: one connection, its socket and its session.
+//!
+//! One task per connection, the [`Driver`], reads, dispatches and flushes. Callers on any task
+//! lock the session for a step, and write themselves where they are alone.
+
+mod dispatch;
+mod driver;
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+
+pub(crate) use self::driver::{Driver, Host};
+use crate::{
+    error::{ErrorKind, RemoteError},
+    id::ObjectId,
+    session::{Answer, CallKey, Counts, Directory, Effects, Peer, Session, StartCall},
+    time::Time,
+    transport::{PeerAddr, Socket},
+    wire::Slot,
+};
+
+/// The clock of a node: the only one below the face.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Time {
+        Time::after_start(self.0.elapsed())
+    }
+
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        self.0 + time.since_start()
+    }
+}
+
+/// What links keep alive: an object as its node knows it.
+pub(crate) trait Kept: Clone + Send + Sync + 'static {
+    /// Whether dropping this drops the object itself, so that a user's `Drop` may run.
+    fn is_last(&self) -> bool;
+}
+
+/// How a link ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// What the calls on it ended with.
+    pub(crate) cause: RemoteError,
+    /// Whether the peer's node has gone away, rather than the link.
+    pub(crate) goodbye: bool,
+}
+
+/// One connection between two nodes.
+pub(crate) struct Link<O> {
+    number: u64,
+    socket: Arc<dyn Socket>,
+    peer: Peer,
+    locked: Mutex<Locked<O>>,
+    driver: AtomicWaker,
+    clock: Clock,
+    runtime: Handle,
+    ended: OnceLock<Ended>,
+    end: watch::Sender<bool>,
+}
+
+/// What callers and the driver share.
+struct Locked<O> {
+    session: Session<O>,
+    /// The driver is going to write: nobody else has to.
+    flushing: bool,
+    /// When the driver will look at the time again.
+    armed: Time,
+    closing: Option<Close>,
+}
+
+/// How a link is to be closed by this node.
+#[derive(Clone, Debug)]
+struct Close {
+    /// Until when calls being served may take.
+    until: Time,
+}
+
+impl<O> std::fmt::Debug for Link<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({} to {})", self.number, self.describe_peer())
+    }
+}
+
+impl<O: Kept> Link<O> {
+    pub(crate) fn new(socket: Arc<dyn Socket>, session: Session<O>, clock: Clock) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            socket,
+            peer: session.peer().clone(),
+            locked: Mutex::new(Locked { session, flushing: false, armed: Time::START, closing: None }),
+            driver: AtomicWaker::new(),
+            clock,
+            runtime: Handle::current(),
+            ended: OnceLock::new(),
+            end: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Does one step with the session, then what it left to do.
+    fn step<R>(&self, step: impl FnOnce(&mut Locked<O>) -> R) -> R {
+        let (result, effects) = {
+            let mut locked = self.locked.lock();
+            let result = step(&mut locked);
+            (result, locked.session.has_effects().then(|| locked.session.take_effects()))
+        };
+        if let Some(effects) = effects {
+            self.carry_out(effects);
+        }
+        result
+    }
+
+    /// Wakes callers and drops what nothing keeps any more, outside every lock. Where a user's
+    /// `Drop` may run it gets a task of its own, so that no reader waits for it.
+    fn carry_out(&self, effects: Effects<O>) {
+        for waker in effects.wakers {
+            waker.wake();
+        }
+        self.discard(effects.garbage);
+    }
+
+    pub(crate) fn discard(&self, garbage: Vec<O>) {
+        if garbage.iter().any(Kept::is_last) {
+            self.runtime.spawn(async move { drop(garbage) });
+        }
+    }
+
+    /// Starts a call. Its answer is awaited by [`poll_answer`](Self::poll_answer).
+    pub(crate) fn start_call(&self, now: Time, call: StartCall<'_, O>) -> Result<CallKey, RemoteError> {
+        self.step(|locked| {
+            let started = locked.session.start_call(now, call);
+            self.flush_soon(locked);
+            started
+        })
+    }
+
+    /// Asks the owner for an object by its id.
+    pub(crate) fn start_acquire(&self, object: ObjectId, deadline: Time) -> Result<CallKey, RemoteError> {
+        self.step(|locked| {
+            let started = locked.session.start_acquire(object, Some(deadline));
+            self.flush_soon(locked);
+            started
+        })
+    }
+
+    pub(crate) fn poll_answer(&self, key: CallKey, waker: &Waker) -> Poll<Answer<O>> {
+        self.step(|locked| locked.session.poll_answer(key, waker))
+    }
+
+    pub(crate) fn cancel_call(&self, key: CallKey) {
+        self.act(|session| session.cancel_call(key));
+    }
+
+    /// Gives a held reference back.
+    pub(crate) fn release(&self, slot: Slot) {
+        self.act(|session| session.release(slot));
+    }
+
+    /// Does something whose frames are to leave soon.
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut Session<O>) -> R) -> R {
+        self.step(|locked| {
+            let result = act(&mut locked.session);
+            if locked.session.has_output() {
+                self.wake_to_flush(locked);
+            }
+            result
+        })
+    }
+
+    /// A lone caller writes to the socket itself. From the second call in flight on, frames gather
+    /// while other tasks run, and the driver writes them together.
+    fn flush_soon(&self, locked: &mut Locked<O>) {
+        if !locked.flushing && locked.session.counts().made <= 1 && self.write(locked).is_ok() {
+            // An error of the socket is the driver's to find.
+        }
+        if locked.session.has_output() {
+            self.wake_to_flush(locked);
+        }
+        if locked.session.next_timeout() < locked.armed {
+            self.driver.wake();
+        }
+    }
+
+    fn wake_to_flush(&self, locked: &mut Locked<O>) {
+        if !locked.flushing {
+            locked.flushing = true;
+            self.driver.wake();
+        }
+    }
+
+    /// Writes what the socket takes now. `WouldBlock` is an error here too.
+    fn write(&self, locked: &mut Locked<O>) -> io::Result<()> {
+        while locked.session.has_output() {
+            let written = self.socket.try_write(&locked.session.slices())?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            locked.session.advance(written);
+        }
+        Ok(())
+    }
+
+    /// Takes no more calls from the peer, answers those taken until `until`, says goodbye, ends.
+    pub(crate) fn close(&self, until: Time) {
+        self.step(|locked| {
+            let until = locked.closing.as_ref().map_or(until, |close| close.until.min(until));
+            locked.closing = Some(Close { until });
+            locked.session.close();
+        });
+        self.driver.wake();
+    }
+
+    /// Whether calls may be started on it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ended.get().is_none() && self.locked.lock().session.is_open()
+    }
+
+    /// Why it ended, if it has.
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn wait_ended(&self) -> Ended {
+        let mut end = self.end.subscribe();
+        loop {
+            if let Some(ended) = self.ended.get() {
+                return ended.clone();
+            }
+            if end.changed().await.is_err() {
+                // The sender is this link's own: it cannot be gone while the link is here.
+                return Ended { cause: RemoteError::new(ErrorKind::ConnectionLost, ""), goodbye: false };
+            }
+        }
+    }
+
+    fn set_ended(&self, ended: Ended) {
+        if self.ended.set(ended).is_ok() {
+            self.end.send_replace(true);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.locked.lock().session.counts()
+    }
+}
+
+impl<O> Link<O> {
+    /// Unique in the process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(crate) fn peer_addr(&self) -> PeerAddr {
+        self.socket.peer()
+    }
+
+    /// The peer, for messages.
+    pub(crate) fn describe_peer(&self) -> String {
+        format!("{} (node {})", self.socket.peer(), self.peer.node)
+    }
+}
+
+/// A directory that is asked through an `Arc`.
+impl<O, D: Directory<O>> Directory<O> for Arc<D> {
+    fn find(&self, id: &ObjectId) -> Option<crate::session::Passed<O>> {
+        (**self).find(id)
+    }
+}

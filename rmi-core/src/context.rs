@@ -1,0 +1,141 @@
+//! What a method may know of the call that runs it.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll},
+    time::Duration,
+};
+
+use crate::{connection::Link, id::NodeId, referent::Referent, skeleton::Handler, time::Time, transport::PeerAddr};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// The call that a handler serves.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) link: Arc<Link<Referent>>,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) depth: u32,
+}
+
+impl Current {
+    /// When the call that runs now has to end and how deep it is nested; none and 0 outside of
+    /// every handler. The deadline is one of the clock of the node that serves it.
+    pub(crate) fn inherited() -> Option<(Option<Duration>, u32)> {
+        CURRENT.with_borrow(|current| {
+            let current = current.as_ref()?;
+            let left = current.deadline.map(|deadline| deadline.since(current.link.clock().now()));
+            Some((left, current.depth))
+        })
+    }
+}
+
+/// The call that the current task serves: who calls, and until when.
+///
+/// It is there while a method of a remote object runs for a remote caller, in the task that runs
+/// it, but not in tasks that the method spawns.
+#[derive(Clone)]
+pub struct Context {
+    current: Current,
+}
+
+impl Context {
+    /// The context of the call that this task serves; `None` outside of every remote call, and in
+    /// a call made locally.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone).map(|current| Self { current })
+    }
+
+    /// The node that calls.
+    #[must_use]
+    pub fn peer(&self) -> NodeId {
+        self.current.link.peer().node
+    }
+
+    /// Where the caller was seen.
+    #[must_use]
+    pub fn peer_addr(&self) -> PeerAddr {
+        self.current.link.peer_addr()
+    }
+
+    /// The time that the caller still waits, if it does not wait for ever.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.current.deadline.map(|deadline| deadline.since(self.current.link.clock().now()))
+    }
+
+    /// How many calls this one is nested in: 0 where it was made outside of every handler.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.current.depth
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("peer", &self.peer())
+            .field("peer_addr", &self.peer_addr())
+            .field("time_left", &self.time_left())
+            .field("depth", &self.depth())
+            .finish()
+    }
+}
+
+/// A handler whose context is current while it is polled.
+pub(crate) struct InContext {
+    handler: Option<Handler>,
+    current: Option<Current>,
+}
+
+impl InContext {
+    pub(crate) fn new(handler: Handler, current: Current) -> Self {
+        Self { handler: Some(handler), current: Some(current) }
+    }
+}
+
+impl Future for InContext {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(handler) = this.handler.as_mut() else { return Poll::Ready(()) };
+        let _entered = Entered::new(&mut this.current);
+        handler.as_mut().poll(cx)
+    }
+}
+
+impl Drop for InContext {
+    fn drop(&mut self) {
+        let _entered = Entered::new(&mut self.current);
+        self.handler = None;
+    }
+}
+
+/// Swaps a context in, and out again when dropped, also by a panic.
+struct Entered<'a> {
+    place: &'a mut Option<Current>,
+}
+
+impl<'a> Entered<'a> {
+    fn new(place: &'a mut Option<Current>) -> Self {
+        swap(place);
+        Self { place }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        swap(self.place);
+    }
+}
+
+fn swap(place: &mut Option<Current>) {
+    // While a thread ends its locals may be gone already; there is no context then.
+    let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), place));
+}

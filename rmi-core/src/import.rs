@@ -1,0 +1,375 @@
+//! An object of another node, as this node holds it, and the way to it.
+//!
+//! The states of a way:
+//!
+//! ```text
+//! received from its owner ─────────────────────────────▶ Held (direct)
+//! received from a third node ─▶ Held (by its giver: the pin)
+//!                                  │ first call, or the giver goes
+//!                                  ▼
+//!                              Acquiring ──granted──▶ Held (direct), the pin is released
+//!                                  │ refused
+//!                                  ▼
+//!                                 Dead
+//! ```
+//!
+//! A `Held` whose link has ended is acquired anew by the next call, over a new link to its owner.
+//! Calls begin in the order in which they were made: while one waits for the way, those after it
+//! queue at the gate.
+
+use std::sync::{
+    Arc, OnceLock, Weak,
+    atomic::{AtomicU32, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Mutex as Gate;
+
+use crate::{
+    connection::Link,
+    endpoint::Endpoint,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::{NodeId, ObjectId},
+    node::Node,
+    object::InterfaceSet,
+    pending::PendingCall,
+    referent::Referent,
+    session::{Answer, HeldReference, Origin, Passed, Received},
+    wire::{Slot, Target},
+};
+
+/// An object of another node.
+pub(crate) struct Import {
+    node: Node,
+    owner: NodeId,
+    id: ObjectId,
+    interfaces: InterfaceSet,
+    /// Where its owner listens, as far as this node may dial it.
+    endpoints: Arc<[Endpoint]>,
+    way: Mutex<Way>,
+    /// Calls that wait at the gate: a call that finds any joins them.
+    waiting: AtomicU32,
+    gate: OnceLock<Box<Gate<()>>>,
+}
+
+/// A reference held over a link; given back when dropped.
+struct Hold {
+    link: Arc<Link<Referent>>,
+    slot: Slot,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.link.release(self.slot);
+    }
+}
+
+enum Way {
+    Held(Hold),
+    /// The owner was asked for it over this link. Until it answers, the object is called by its id.
+    Acquiring {
+        link: Arc<Link<Referent>>,
+        /// What the giver holds for this node meanwhile.
+        pin: Option<Hold>,
+    },
+    Dead(RemoteError),
+}
+
+/// What a call needs to start: the link, and how the object is called over it.
+pub(crate) struct Start<'a> {
+    pub(crate) link: &'a Arc<Link<Referent>>,
+    pub(crate) target: Target,
+}
+
+impl Import {
+    /// A reference that arrived over this link.
+    pub(crate) fn new(node: &Node, link: &Arc<Link<Referent>>, held: HeldReference) -> Arc<Self> {
+        let (owner, endpoints) = match held.third {
+            None => (link.peer().node, node.dialable(link, &link.peer().endpoints)),
+            Some((owner, endpoints)) => (owner, node.dialable(link, &endpoints)),
+        };
+        Arc::new(Self {
+            node: node.clone(),
+            owner,
+            id: held.id,
+            interfaces: held.interfaces,
+            endpoints,
+            way: Mutex::new(Way::Held(Hold { link: link.clone(), slot: held.slot })),
+            waiting: AtomicU32::new(0),
+            gate: OnceLock::new(),
+        })
+    }
+
+    /// A reference that leads nowhere.
+    pub(crate) fn dead(node: &Node, owner: NodeId, id: ObjectId, interfaces: Vec<String>, why: &str) -> Arc<Self> {
+        let error = RemoteError::new(ErrorKind::NoSuchObject, why).with_certainty(Certainty::NotSent);
+        Arc::new(Self {
+            node: node.clone(),
+            owner,
+            id,
+            interfaces: InterfaceSet::new(interfaces),
+            endpoints: Arc::from([]),
+            way: Mutex::new(Way::Dead(error)),
+            waiting: AtomicU32::new(0),
+            gate: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn owner(&self) -> NodeId {
+        self.owner
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    pub(crate) fn interfaces(&self) -> &InterfaceSet {
+        &self.interfaces
+    }
+
+    /// The peer that calls go to, for messages.
+    pub(crate) fn describe_peer(&self) -> String {
+        match &*self.way.lock() {
+            Way::Held(Hold { link, .. }) | Way::Acquiring { link, .. } if link.peer().node == self.owner => {
+                link.describe_peer()
+            }
+            _ => match self.endpoints.first() {
+                Some(endpoint) => format!("{endpoint} (node {})", self.owner),
+                None => format!("node {}", self.owner),
+            },
+        }
+    }
+
+    /// The reference as it travels over this link. An object held over the link itself goes back
+    /// by its slot.
+    pub(crate) fn pass(self: &Arc<Self>, referent: &Referent, link: &Link<Referent>) -> Passed<Referent> {
+        let held = match &*self.way.lock() {
+            Way::Held(hold) if hold.link.number() == link.number() => Some(hold.slot),
+            _ => None,
+        };
+        let origin = Origin::Foreign { owner: self.owner, endpoints: self.endpoints.to_vec(), held };
+        Passed { object: referent.clone(), id: self.id, interfaces: self.interfaces.clone(), origin }
+    }
+
+    /// Starts a call as soon as there is a way, in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no way to the owner; nothing was sent then.
+    pub(crate) async fn start<R>(self: &Arc<Self>, start: impl FnOnce(Start<'_>) -> R) -> Result<R, RemoteError> {
+        let start = match self.try_start(start, false) {
+            Ok(started) => return Ok(started),
+            Err(start) => start,
+        };
+        let waiting = Waiting::new(&self.waiting);
+        let gate = self.gate().lock().await;
+        let mut start = start;
+        let started = loop {
+            start = match self.try_start(start, true) {
+                Ok(started) => break started,
+                Err(start) => start,
+            };
+            self.find_way().await?;
+        };
+        drop(waiting);
+        drop(gate);
+        Ok(started)
+    }
+
+    fn gate(&self) -> &Gate<()> {
+        self.gate.get_or_init(Box::default)
+    }
+
+    /// Starts a call if there is a way now. Gives it back otherwise.
+    fn try_start<R, S: FnOnce(Start<'_>) -> R>(&self, start: S, at_gate: bool) -> Result<R, S> {
+        if !at_gate && self.waiting.load(Ordering::Acquire) > 0 {
+            return Err(start);
+        }
+        let way = self.way.lock();
+        match &*way {
+            Way::Held(Hold { link, slot }) if self.is_usable(link) => {
+                Ok(start(Start { link, target: Target::Slot(*slot) }))
+            }
+            Way::Acquiring { link, .. } if link.is_open() => Ok(start(Start { link, target: Target::Object(self.id) })),
+            _ => Err(start),
+        }
+    }
+
+    /// Whether calls go over this link: it leads to the owner, or to a giver that is all there is.
+    fn is_usable(&self, link: &Link<Referent>) -> bool {
+        (link.peer().node == self.owner || self.endpoints.is_empty()) && link.is_open()
+    }
+
+    /// Dials the owner and asks it for the object.
+    async fn find_way(self: &Arc<Self>) -> Result<(), RemoteError> {
+        let unreachable = match &*self.way.lock() {
+            Way::Dead(error) => return Err(error.clone()),
+            Way::Held(Hold { link, .. }) | Way::Acquiring { link, .. } => link.ended().map(|ended| ended.cause.clone()),
+        };
+        if self.endpoints.is_empty() {
+            let message = "its node listens nowhere that this node may dial, and the link to it is lost";
+            let error = RemoteError::new(ErrorKind::Unreachable, message).with_certainty(Certainty::NotSent);
+            return Err(unreachable.iter().fold(error, |error, cause| error.with_source(cause)));
+        }
+        let link = self.node.link_to(self.owner, &self.endpoints).await?;
+        self.acquire(link)
+    }
+
+    /// Asks the owner for the object. The answer is awaited by a task of its own.
+    fn acquire(self: &Arc<Self>, link: Arc<Link<Referent>>) -> Result<(), RemoteError> {
+        let deadline = self.node.now() + self.node.limits().call_timeout;
+        let key = link.start_acquire(self.id, deadline)?;
+        let mut way = self.way.lock();
+        let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
+            // A pin at a giver stays until the owner has answered; what a lost link held is gone.
+            Way::Held(hold) => Some(hold),
+            Way::Acquiring { pin, .. } => pin,
+            Way::Dead(_) => None,
+        };
+        *way = Way::Acquiring { link: link.clone(), pin };
+        drop(way);
+        let import = Arc::downgrade(self);
+        self.node.spawn(finish_acquire(import, self.node.clone(), PendingCall::new(link, key)));
+        Ok(())
+    }
+
+    fn handle_acquired(&self, link: &Arc<Link<Referent>>, slot: Slot) {
+        let hold = Hold { link: link.clone(), slot };
+        let mut way = self.way.lock();
+        let before = match &*way {
+            Way::Acquiring { link: asked, .. } if asked.number() == link.number() => {
+                std::mem::replace(&mut *way, Way::Held(hold))
+            }
+            _ => {
+                drop(way);
+                drop(hold);
+                return;
+            }
+        };
+        drop(way);
+        // Releases the pin, outside the lock.
+        drop(before);
+    }
+
+    fn handle_refused(&self, link: &Arc<Link<Referent>>, error: RemoteError) {
+        let mut way = self.way.lock();
+        let before = match &mut *way {
+            Way::Acquiring { link: asked, .. } if asked.number() == link.number() => {
+                if error.kind() == ErrorKind::NoSuchObject {
+                    Some(std::mem::replace(&mut *way, Way::Dead(error)))
+                } else {
+                    // The link was lost: the next call tries anew, and the pin stays until then.
+                    None
+                }
+            }
+            _ => None,
+        };
+        drop(way);
+        drop(before);
+    }
+
+    /// The node that gave this reference closes or is lost: goes to the owner before the owner's
+    /// lease for the giver runs out.
+    pub(crate) async fn leave_giver(self: &Arc<Self>) -> Result<(), RemoteError> {
+        let direct = match &*self.way.lock() {
+            Way::Held(Hold { link, .. }) | Way::Acquiring { link, .. } => {
+                link.peer().node == self.owner && link.ended().is_none()
+            }
+            Way::Dead(error) => return Err(error.clone()),
+        };
+        if direct {
+            return Ok(());
+        }
+        let waiting = Waiting::new(&self.waiting);
+        let gate = self.gate().lock().await;
+        let found = self.find_way().await;
+        drop(waiting);
+        drop(gate);
+        found
+    }
+
+    /// Whether the reference is held through a third node.
+    pub(crate) fn is_pinned_by(&self, link: &Link<Referent>) -> bool {
+        matches!(&*self.way.lock(), Way::Held(hold) if hold.link.number() == link.number() && link.peer().node != self.owner)
+    }
+
+    /// Waits until the object is gone for good: its node went away, or the link to it was lost and
+    /// not replaced within the lease. Keeps nothing meanwhile: a reference that this node drops
+    /// is gone too.
+    pub(crate) async fn broken(import: Weak<Self>) -> RemoteError {
+        loop {
+            let link = match import.upgrade().map(|import| import.link()) {
+                Some(Ok(link)) => link,
+                Some(Err(dead)) => return dead,
+                None => return RemoteError::new(ErrorKind::Cancelled, "this node has dropped the reference"),
+            };
+            let ended = link.wait_ended().await;
+            let Some(held) = import.upgrade() else { continue };
+            let direct = link.peer().node == held.owner;
+            if direct && ended.goodbye {
+                return ended.cause;
+            }
+            if !direct && held.leave_giver().await.is_ok() {
+                continue;
+            }
+            drop(held);
+            tokio::time::sleep(link.peer().lease).await;
+            let now = import.upgrade().map(|import| import.link());
+            if now.is_some_and(|now| now.is_ok_and(|now| now.number() == link.number())) {
+                return ended.cause;
+            }
+        }
+    }
+
+    /// The link that the object is held over.
+    fn link(&self) -> Result<Arc<Link<Referent>>, RemoteError> {
+        match &*self.way.lock() {
+            Way::Dead(error) => Err(error.clone()),
+            Way::Held(Hold { link, .. }) | Way::Acquiring { link, .. } => Ok(link.clone()),
+        }
+    }
+}
+
+/// Awaits what the owner answers to an acquire.
+async fn finish_acquire(import: Weak<Import>, node: Node, call: PendingCall) {
+    let link = call.link().clone();
+    let answer = call.answer().await;
+    let import = import.upgrade();
+    match answer {
+        Answer::Reply { references, .. } => {
+            for reference in references {
+                match (reference, &import) {
+                    (Received::Held(held), Some(import)) if held.id == import.id && held.third.is_none() => {
+                        import.handle_acquired(&link, held.slot);
+                    }
+                    (reference, _) => drop(node.receive(&link, reference)),
+                }
+            }
+        }
+        Answer::Failed(error) => {
+            if let Some(import) = import {
+                import.handle_refused(&link, error);
+            }
+        }
+    }
+}
+
+/// Counts a call at the gate.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,67 @@
+//! The runtime of rmi.
+//!
+//! Five layers; imports point down only.
+
+extern crate self as rmi_core;
+
+// Layer 0, words.
+pub mod endpoint;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod time;
+
+// Layer 1, bytes.
+pub mod wire;
+
+// Layer 2, state.
+pub mod object;
+pub mod session;
+
+// Layer 3, I/O.
+mod connection;
+pub mod transport;
+
+// Layer 4, the face.
+mod any;
+pub mod argument;
+mod context;
+mod import;
+pub mod interface;
+pub mod marshal;
+mod node;
+mod options;
+mod pending;
+mod referent;
+mod remote;
+pub mod skeleton;
+pub mod stub;
+
+pub use any::AnyRemote;
+pub use context::Context;
+pub use error::{Certainty, ErrorKind, RemoteError, Result};
+pub use id::{NodeId, ObjectId};
+pub use limits::Limits;
+pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats};
+pub use options::CallOptions;
+pub use remote::{CastError, Remote, WeakRemote};
+
+/// What the code that `#[remote]` generates names. Not for other code: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use async_trait::async_trait;
+    pub use inventory;
+    pub use std::{boxed::Box, sync::Arc};
+
+    pub use crate::{
+        argument::{Arg, BulkArg, BulkRet, Ret, SerdeArg, SerdeRet},
+        error::RemoteError,
+        id::{Fingerprint, MethodId},
+        interface::{
+            ImplementedBy, Interface, InterfaceDescriptor, InterfaceName, Method, Registered, assert_distinct,
+        },
+        marshal::ArgumentDecoder,
+        skeleton::{Handler, IncomingCall, Request, Responder},
+        stub::{OutgoingCall, Stub},
+    };
+}

@@ -1,0 +1,165 @@
+//! How a node begins.
+
+use std::{collections::HashMap, io, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{DialPolicy, Inner, Node, dial::Dials, host, listen::Listeners};
+use crate::{
+    connection::Clock,
+    endpoint::{Endpoint, EndpointError},
+    id::NodeId,
+    interface::duplicate_names,
+    limits::Limits,
+    object::{Leases, ObjectTable},
+    transport::{Transport, Transports},
+};
+
+/// How long a node's references outlive the loss of its link, unless set.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A node to be started.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct NodeBuilder {
+    listen: Vec<String>,
+    advertise: Vec<String>,
+    transports: Transports,
+    limits: Limits,
+    lease: Duration,
+    policy: DialPolicy,
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            advertise: Vec::new(),
+            transports: Transports::default(),
+            limits: Limits::default(),
+            lease: LEASE,
+            policy: DialPolicy::default(),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// An endpoint to listen on or to advertise is malformed.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// An endpoint cannot be listened on.
+    #[error("{0}")]
+    Listen(String, #[source] io::Error),
+    /// Two interfaces of the program have one name: peers could not tell them apart.
+    #[error(
+        "two interfaces are named {name}: {one} and {other}; give one of them another name with #[remote(name = \"..\")]"
+    )]
+    DuplicateInterface {
+        /// The name.
+        name: String,
+        /// The path of the first.
+        one: &'static str,
+        /// The path of the second.
+        other: &'static str,
+    },
+}
+
+impl NodeBuilder {
+    /// Listens there too, e.g. `tcp://0.0.0.0:0`, `unix:///run/bank.sock`, `mem://test`.
+    pub fn listen(mut self, url: impl AsRef<str>) -> Self {
+        self.listen.push(url.as_ref().to_owned());
+        self
+    }
+
+    /// Tells peers to dial there instead of where the node listens: for port forwarding and names.
+    /// Rarely needed: a wildcard or loopback host is replaced by the address that the peer sees.
+    pub fn advertise(mut self, url: impl AsRef<str>) -> Self {
+        self.advertise.push(url.as_ref().to_owned());
+        self
+    }
+
+    /// Adds a transport, or replaces the one of its scheme.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transports.add(transport);
+        self
+    }
+
+    /// Keeps these bounds.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a peer's references outlive the loss of its link (default 30 s). A peer is asked
+    /// after a sixth of it in silence, and lost after a third.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Decides which endpoints are dialled on the word of a peer.
+    pub fn dial_policy(mut self, policy: DialPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Starts the node on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where an endpoint is malformed or taken, or two interfaces of the program have one name.
+    pub async fn start(self) -> Result<Node, NodeError> {
+        if let Some((one, other)) = duplicate_names() {
+            return Err(NodeError::DuplicateInterface { name: one.name.to_string(), one: one.path, other: other.path });
+        }
+        let parse = |urls: &[String]| urls.iter().map(|url| url.parse()).collect::<Result<Vec<Endpoint>, _>>();
+        let (listen, advertised) = (parse(&self.listen)?, parse(&self.advertise)?);
+        let mut listeners = Vec::new();
+        for endpoint in &listen {
+            let listener = self.transports.listen(endpoint).await;
+            listeners.push(listener.map_err(|error| NodeError::Listen(error.to_string(), error))?);
+        }
+        let node = Node(Arc::new(self.inner(advertised, Listeners::new(&listeners))));
+        for listener in listeners {
+            node.spawn(super::listen::accept_all(node.clone(), listener));
+        }
+        node.spawn(host::end_leases(node.downgrade(), node.0.leases_changed.subscribe()));
+        Ok(node)
+    }
+
+    /// Starts a node that listens nowhere, which cannot fail. Interfaces of one name are found by
+    /// the nodes that listen.
+    pub(super) fn start_silent(self) -> Node {
+        let node = Node(Arc::new(self.inner(Vec::new(), Listeners::new(&[]))));
+        node.spawn(host::end_leases(node.downgrade(), node.0.leases_changed.subscribe()));
+        node
+    }
+
+    fn inner(self, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
+        Inner {
+            id: NodeId::random(),
+            clock: Clock::start(),
+            runtime: Handle::current(),
+            limits: self.limits,
+            lease: self.lease,
+            transports: self.transports,
+            policy: self.policy,
+            advertised,
+            listeners,
+            links: Mutex::default(),
+            dials: Dials::default(),
+            objects: Mutex::new(ObjectTable::default()),
+            services: Mutex::new(HashMap::new()),
+            kept: Mutex::new(HashMap::new()),
+            leases: Mutex::new(Leases::default()),
+            pins: Mutex::default(),
+            leases_changed: watch::Sender::new(()),
+            closed: AtomicBool::new(false),
+            open: watch::Sender::new(0),
+        }
+    }
+}

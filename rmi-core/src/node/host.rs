@@ -1,0 +1,215 @@
+//! What a node does for its links: finds objects, serves calls, takes references in, and keeps
+//! what lost peers held for their lease.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{Node, WeakNode};
+use crate::{
+    connection::{Driver, Ended, Host, Link},
+    context::{Current, InContext},
+    endpoint::Endpoint,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::ObjectId,
+    import::Import,
+    referent::{Erased, Object, Referent},
+    session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session},
+    skeleton::{IncomingCall, Request, Responder},
+    transport::Socket,
+};
+
+impl Directory<Referent> for Node {
+    fn find(&self, id: &ObjectId) -> Option<Passed<Referent>> {
+        let object = self.0.objects.lock().get(id)?;
+        let (id, interfaces) = (object.id, object.interfaces.clone());
+        Some(Passed::own(Referent::Own(object), id, interfaces))
+    }
+}
+
+impl Host<Referent> for Node {
+    type Handler = InContext;
+
+    fn serve(&self, link: &Arc<Link<Referent>>, call: Arrived<Referent>) -> Option<(ObjectId, InContext)> {
+        let references = call.references.into_iter().map(|reference| self.receive(link, reference)).collect();
+        let responder = Responder::new(link.clone(), self.clone(), call.id);
+        let request = Request {
+            payload: call.payload,
+            references: Mutex::new(references),
+            link: link.clone(),
+            node: self.clone(),
+        };
+        let object = match self.resolve(call.target) {
+            Ok(object) => object,
+            Err(error) => {
+                responder.refuse(error);
+                return None;
+            }
+        };
+        let (method, fingerprint) = (call.method, call.fingerprint);
+        let incoming = IncomingCall { method, fingerprint, request, responder };
+        match object.erased.dispatch(incoming) {
+            Ok(handler) => {
+                let current = Current { link: link.clone(), deadline: call.deadline, depth: call.depth };
+                Some((object.id, InContext::new(handler, current)))
+            }
+            Err(incoming) => {
+                let found = object.interfaces.names().join(", ");
+                let message = format!("the object has no such method; its interfaces are {found}");
+                let error = RemoteError::new(ErrorKind::NoSuchMethod, message);
+                incoming.responder.refuse(error.with_certainty(Certainty::NotExecuted));
+                None
+            }
+        }
+    }
+
+    /// The peer closes: new links replace this one, and what it gave of others is asked of their
+    /// owners.
+    fn handle_closing(&self, link: &Arc<Link<Referent>>) {
+        self.0.dials.forget(link);
+        self.leave_giver(link);
+    }
+
+    fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
+        self.0.dials.forget(link);
+        self.0.links.lock().remove(&link.number());
+        if given.is_empty() || ended.goodbye || self.is_closed() {
+            link.discard(given);
+        } else {
+            let ends = self.now() + self.0.lease;
+            self.0.leases.lock().keep(link.peer().node, ends, given);
+            self.0.leases_changed.send_replace(());
+        }
+        if ended.goodbye {
+            let over = self.0.leases.lock().end(link.peer().node);
+            link.discard(over.into_iter().flatten().collect());
+        }
+        self.leave_giver(link);
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+impl Node {
+    /// The object that a call is for.
+    fn resolve(&self, target: ArrivedTarget<Referent>) -> Result<Arc<Object<dyn Erased>>, RemoteError> {
+        match target {
+            ArrivedTarget::Object(Referent::Own(object)) => Ok(object),
+            ArrivedTarget::Object(_) => {
+                let message =
+                    "the object lives on a third node, and this node does not relay calls: let its node listen";
+                Err(RemoteError::new(ErrorKind::Unreachable, message).with_certainty(Certainty::NotExecuted))
+            }
+            ArrivedTarget::Service(name) => self.0.services.lock().get(&name).cloned().ok_or_else(|| {
+                let message = format!("this node serves no {name:?}: is it the right address?");
+                RemoteError::new(ErrorKind::NoSuchObject, message).with_certainty(Certainty::NotExecuted)
+            }),
+        }
+    }
+
+    /// A reference that arrived, as this node sees it: its own object again, or one of another.
+    pub(crate) fn receive(&self, link: &Arc<Link<Referent>>, reference: Received<Referent>) -> Referent {
+        match reference {
+            Received::Returned(referent) => referent,
+            Received::Revoked => {
+                let why = "the reference was revoked before it came back";
+                Referent::Foreign(Import::dead(self, self.id(), ObjectId::from_bytes([0; 16]), Vec::new(), why))
+            }
+            Received::Held(held) => {
+                let owner = held.third.as_ref().map_or(link.peer().node, |(owner, _)| *owner);
+                if owner == self.id() { self.come_home(link, held) } else { self.import(link, held) }
+            }
+        }
+    }
+
+    /// A reference to an object of this node came back by way of others.
+    fn come_home(&self, link: &Arc<Link<Referent>>, held: HeldReference) -> Referent {
+        let found = self.0.objects.lock().get(&held.id);
+        link.release(held.slot);
+        match found {
+            Some(object) => Referent::Own(object),
+            None => {
+                let why = "the object has been dropped by its node, which is this one";
+                let interfaces = held.interfaces.names().to_vec();
+                Referent::Foreign(Import::dead(self, self.id(), held.id, interfaces, why))
+            }
+        }
+    }
+
+    fn import(&self, link: &Arc<Link<Referent>>, held: HeldReference) -> Referent {
+        let third = held.third.is_some();
+        let import = Import::new(self, link, held);
+        if third {
+            self.0.pins.lock().push(Arc::downgrade(&import));
+        }
+        Referent::Foreign(import)
+    }
+
+    /// The endpoints that this node may dial of those that a peer named, as seen from here.
+    pub(crate) fn dialable(&self, link: &Link<Referent>, named: &[Endpoint]) -> Arc<[Endpoint]> {
+        let seen = link.peer_addr();
+        let as_seen = named.iter().map(|endpoint| endpoint.seen_from(seen.ip()));
+        as_seen.filter(|endpoint| self.0.policy.allows(endpoint, &seen)).collect()
+    }
+
+    /// A node that gave references of others goes: each is asked of its owner now, while the
+    /// giver's lease still keeps it.
+    fn leave_giver(&self, giver: &Arc<Link<Referent>>) {
+        let mut pins = self.0.pins.lock();
+        pins.retain(|pin| pin.strong_count() > 0);
+        let pinned: Vec<_> = pins.iter().filter_map(std::sync::Weak::upgrade).collect();
+        drop(pins);
+        for import in pinned.into_iter().filter(|import| import.is_pinned_by(giver)) {
+            self.spawn(async move {
+                if let Err(error) = import.leave_giver().await {
+                    tracing::debug!(object = %import.id(), %error, "the owner cannot be reached");
+                }
+            });
+        }
+    }
+
+    /// Begins a link over a socket whose hellos were exchanged. `read` holds what arrived since.
+    pub(super) fn open_link(
+        &self,
+        socket: Arc<dyn Socket>,
+        established: Established,
+        dialled: bool,
+        read: BytesMut,
+    ) -> Arc<Link<Referent>> {
+        let session = Session::new(established, self.limits().clone(), self.now());
+        let link = Link::new(socket, session, self.0.clock);
+        tracing::debug!(peer = %link.describe_peer(), dialled, "connected");
+        self.0.open.send_modify(|open| *open += 1);
+        self.0.links.lock().insert(link.number(), link.clone());
+        if self.is_closed() {
+            // It opened while the node was closing, which may have missed it.
+            link.close(self.now());
+        }
+        let driver = Driver::new(link.clone(), Arc::new(self.clone()), self.limits().clone(), read);
+        self.spawn(driver.drive());
+        link
+    }
+}
+
+/// Ends leases as they run out.
+pub(super) async fn end_leases(node: WeakNode, mut changed: watch::Receiver<()>) {
+    loop {
+        let Some(alive) = node.upgrade() else { return };
+        let over = alive.0.leases.lock().handle_timeout(alive.now());
+        // The last reference to an object may be among them: its `Drop` runs here, in this task.
+        drop(over);
+        let next = alive.0.leases.lock().next_timeout().map(|next| alive.instant(next));
+        drop(alive);
+        let ended = match next {
+            Some(next) => tokio::select! {
+                () = tokio::time::sleep_until(next) => Ok(()),
+                changed = changed.changed() => changed,
+            },
+            None => changed.changed().await,
+        };
+        if ended.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Nodes: a process's presence in the system. A node dials, listens and exports.
+
+mod builder;
+mod current;
+mod dial;
+mod host;
+mod listen;
+mod policy;
+mod stats;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::IntoFuture,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+
+pub use self::{
+    builder::{NodeBuilder, NodeError},
+    policy::DialPolicy,
+    stats::NodeStats,
+};
+use self::{dial::Dials, listen::Listeners};
+use crate::{
+    any::AnyRemote,
+    connection::{Clock, Link},
+    endpoint::Endpoint,
+    id::{NodeId, ObjectId},
+    import::Import,
+    limits::Limits,
+    object::{Leases, ObjectTable},
+    referent::{Erased, Object, Referent},
+    remote::Remote,
+    time::Time,
+    transport::Transports,
+};
+
+/// A process's presence in the system: dials, listens, exports. A cheap clone.
+///
+/// A node works until it is shut down or its runtime ends; dropping its handles does not end it.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+/// A node that is not kept.
+#[derive(Clone)]
+pub(crate) struct WeakNode {
+    id: NodeId,
+    inner: Weak<Inner>,
+}
+
+pub(crate) struct Inner {
+    id: NodeId,
+    clock: Clock,
+    runtime: Handle,
+    limits: Limits,
+    lease: Duration,
+    transports: Transports,
+    policy: DialPolicy,
+    advertised: Vec<Endpoint>,
+    listeners: Listeners,
+    /// All links, by their numbers.
+    links: Mutex<HashMap<u64, Arc<Link<Referent>>>>,
+    dials: Dials,
+    objects: Mutex<ObjectTable<Object<dyn Erased>>>,
+    services: Mutex<HashMap<String, Arc<Object<dyn Erased>>>>,
+    kept: Mutex<HashMap<String, AnyRemote>>,
+    leases: Mutex<Leases<Vec<Referent>>>,
+    /// The references that were held through a third node when they arrived.
+    pins: Mutex<Vec<Weak<Import>>>,
+    /// Wakes the task that ends leases.
+    leases_changed: watch::Sender<()>,
+    closed: AtomicBool,
+    /// How many connections are open, for a shutdown to wait for.
+    open: watch::Sender<usize>,
+}
+
+impl Node {
+    /// Begins a node.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rmi_core::NodeError> {
+    /// let node = rmi_core::Node::builder().listen("tcp://127.0.0.1:0").start().await?;
+    /// assert!(node.endpoints()[0].to_string().starts_with("tcp://127.0.0.1:"));
+    /// node.shutdown().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// The node of the current tokio runtime: made at first use, listening nowhere.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as [`Handle::current`] does.
+    #[must_use]
+    pub fn current() -> Self {
+        current::node()
+    }
+
+    /// The node's id, new at every start.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// Where the node can be reached: what it advertises, or else where it listens, with the real
+    /// ports.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        if self.0.advertised.is_empty() { self.0.listeners.endpoints() } else { self.0.advertised.clone() }
+    }
+
+    /// Stops listening, answers the calls that were taken, says goodbye to every peer, and ends.
+    /// Takes at most [`Limits::drain_timeout`] and a second. A node that is shut down already is
+    /// left alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the shutdown goes on when the future is dropped.
+    pub async fn shutdown(&self) {
+        let inner = &self.0;
+        inner.closed.store(true, Ordering::Release);
+        inner.listeners.close();
+        let until = self.now() + inner.limits.drain_timeout;
+        let links: Vec<_> = inner.links.lock().values().cloned().collect();
+        for link in links {
+            link.close(until);
+        }
+        let mut open = inner.open.subscribe();
+        // The sender is this node's own, so the wait ends only when no link is open.
+        let _ = open.wait_for(|open| *open == 0).await;
+        let garbage = (
+            std::mem::take(&mut *inner.services.lock()),
+            std::mem::take(&mut *inner.kept.lock()),
+            inner.leases.lock().end_all(),
+        );
+        drop(garbage);
+        inner.leases_changed.send_replace(());
+    }
+
+    /// Waits for `signal`, then shuts down: `node.shutdown_on(tokio::signal::ctrl_c()).await`.
+    pub async fn shutdown_on<F: IntoFuture>(&self, signal: F) {
+        signal.await;
+        self.shutdown().await;
+    }
+
+    /// The sizes of the node's tables now.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        stats::of(&self.0)
+    }
+
+    /// Makes a local object callable as a service of this name over every link. The object lives
+    /// until [`unserve`](Self::unserve) or shutdown. A stub serves nothing and is ignored.
+    pub fn serve<I: ?Sized>(&self, name: &str, object: &Remote<I>) {
+        if let Some(own) = Remote::own_object(object) {
+            own.export(self);
+            self.0.services.lock().insert(name.to_owned(), own);
+        }
+    }
+
+    /// Ends a service.
+    pub fn unserve(&self, name: &str) {
+        let ended = self.0.services.lock().remove(name);
+        drop(ended);
+    }
+
+    /// Keeps a reference until [`unkeep`](Self::unkeep), another one under this key, or shutdown.
+    pub fn keep(&self, key: String, reference: AnyRemote) {
+        let replaced = self.0.kept.lock().insert(key, reference);
+        drop(replaced);
+    }
+
+    /// Lets go of a reference that [`keep`](Self::keep) keeps.
+    pub fn unkeep(&self, key: &str) {
+        let dropped = self.0.kept.lock().remove(key);
+        drop(dropped);
+    }
+
+    /// The bounds that the node keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.0.clock.instant(time)
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(task);
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakNode {
+        WeakNode { id: self.0.id, inner: Arc::downgrade(&self.0) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn enter_object(&self, object: &Arc<Object<dyn Erased>>) {
+        self.0.objects.lock().insert(object.id, object);
+    }
+
+    pub(crate) fn leave_object(&self, id: &ObjectId) {
+        self.0.objects.lock().remove(id);
+    }
+}
+
+impl WeakNode {
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn is(&self, node: &Node) -> bool {
+        self.id == node.0.id
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        self.inner.upgrade().map(Node)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.0.id).field("endpoints", &self.endpoints()).finish_non_exhaustive()
+    }
+}

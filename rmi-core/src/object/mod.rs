@@ -1,0 +1,9 @@
+//! Layer 2, state: what a node knows of its objects, whoever holds them.
+
+mod interfaces;
+mod lease;
+mod table;
+
+pub use interfaces::InterfaceSet;
+pub use lease::Leases;
+pub use table::ObjectTable;

@@ -1,0 +1,203 @@
+//! What a reference leads to, as this node sees it.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
+
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+
+use crate::{
+    connection::{Kept, Link},
+    endpoint::Endpoint,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::{NodeId, ObjectId},
+    import::Import,
+    interface::{Interface, InterfaceDescriptor},
+    node::{Node, WeakNode},
+    object::InterfaceSet,
+    session::{Origin, Passed},
+    skeleton::{Handler, IncomingCall},
+};
+
+/// An object of this process, an object held of another node, or a service by name.
+#[derive(Clone)]
+pub(crate) enum Referent {
+    Own(Arc<Object<dyn Erased>>),
+    Foreign(Arc<Import>),
+    Service(Arc<Service>),
+}
+
+/// A service of some node, found by name at each call.
+pub(crate) struct Service {
+    pub(crate) node: Node,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) name: String,
+}
+
+/// A local object that is wrapped in a `Remote`.
+pub(crate) struct Object<E: ?Sized> {
+    pub(crate) id: ObjectId,
+    pub(crate) interfaces: InterfaceSet,
+    /// The node that exports it: the first that it travelled over.
+    home: OnceLock<WeakNode>,
+    pub(crate) erased: E,
+}
+
+/// An object whose interface was forgotten.
+pub(crate) trait Erased: Send + Sync {
+    fn dispatch(&self, call: IncomingCall) -> Result<Handler, IncomingCall>;
+    fn cast(&self, wanted: TypeId) -> Option<Box<dyn Any + Send>>;
+}
+
+/// An object that remembers the interface it was wrapped as.
+struct Typed<I: ?Sized>(Arc<I>);
+
+impl<I: ?Sized + Interface> Erased for Typed<I> {
+    fn dispatch(&self, call: IncomingCall) -> Result<Handler, IncomingCall> {
+        I::dispatch(self.0.clone(), call)
+    }
+
+    fn cast(&self, wanted: TypeId) -> Option<Box<dyn Any + Send>> {
+        I::cast(self.0.clone(), wanted)
+    }
+}
+
+impl Object<dyn Erased> {
+    pub(crate) fn new<I: ?Sized + Interface>(target: Arc<I>) -> Arc<Self> {
+        Arc::new(Object {
+            id: ObjectId::random(),
+            interfaces: interfaces_of(I::descriptor()),
+            home: OnceLock::new(),
+            erased: Typed(target),
+        })
+    }
+
+    /// The object as another of its interfaces.
+    pub(crate) fn cast<I: ?Sized + Interface>(&self) -> Option<Arc<I>> {
+        self.erased.cast(TypeId::of::<I>()).and_then(|found| found.downcast::<Arc<I>>().ok()).map(|found| *found)
+    }
+
+    /// The node that exports it; `node` from now on, if none does yet.
+    pub(crate) fn export(self: &Arc<Self>, node: &Node) -> WeakNode {
+        let home = self.home.get_or_init(|| node.downgrade());
+        if home.is(node) {
+            node.enter_object(self);
+        }
+        home.clone()
+    }
+
+    pub(crate) fn home(&self) -> Option<&WeakNode> {
+        self.home.get()
+    }
+}
+
+impl<E: ?Sized> Drop for Object<E> {
+    fn drop(&mut self) {
+        if let Some(node) = self.home.get().and_then(WeakNode::upgrade) {
+            node.leave_object(&self.id);
+        }
+    }
+}
+
+/// The names of an interface and of all its bases, made once for each interface.
+pub(crate) fn interfaces_of(descriptor: &'static InterfaceDescriptor) -> InterfaceSet {
+    static KNOWN: OnceLock<RwLock<HashMap<usize, InterfaceSet>>> = OnceLock::new();
+    let known = KNOWN.get_or_init(Default::default);
+    let key = std::ptr::from_ref(descriptor).addr();
+    if let Some(set) = known.read().get(&key) {
+        return set.clone();
+    }
+    let names = descriptor.closure().into_iter().map(|interface| interface.name.to_string()).collect();
+    known.write().entry(key).or_insert_with(|| InterfaceSet::new(names)).clone()
+}
+
+impl Referent {
+    /// The owner, where the object has one yet, and the object's id.
+    pub(crate) fn identity(&self) -> (Option<NodeId>, Option<ObjectId>) {
+        match self {
+            Self::Own(object) => (object.home().map(WeakNode::id), Some(object.id)),
+            Self::Foreign(import) => (Some(import.owner()), Some(import.id())),
+            Self::Service(_) => (None, None),
+        }
+    }
+
+    pub(crate) fn interfaces(&self) -> InterfaceSet {
+        match self {
+            Self::Own(object) => object.interfaces.clone(),
+            Self::Foreign(import) => import.interfaces().clone(),
+            Self::Service(_) => InterfaceSet::new(Vec::new()),
+        }
+    }
+
+    /// The reference as it travels over this link of this node.
+    pub(crate) fn pass(&self, node: &Node, link: &Link<Self>) -> Result<Passed<Self>, RemoteError> {
+        match self {
+            Self::Own(object) => {
+                let home = object.export(node);
+                if home.is(node) {
+                    return Ok(Passed::own(self.clone(), object.id, object.interfaces.clone()));
+                }
+                // Exported by another node of this process: this one only shows the way.
+                let endpoints = home.upgrade().map(|home| home.endpoints()).unwrap_or_default();
+                let origin = Origin::Foreign { owner: home.id(), endpoints, held: None };
+                Ok(Passed { object: self.clone(), id: object.id, interfaces: object.interfaces.clone(), origin })
+            }
+            Self::Foreign(import) => Ok(import.pass(self, link)),
+            Self::Service(service) => {
+                let message = format!(
+                    "the service {:?} at {} is found by its name; it cannot be passed as a reference",
+                    service.name, service.endpoint
+                );
+                Err(RemoteError::new(ErrorKind::Marshal, message).with_certainty(Certainty::NotSent))
+            }
+        }
+    }
+}
+
+impl PartialEq for Referent {
+    /// By identity, never by route.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Service(one), Self::Service(other)) => one.endpoint == other.endpoint && one.name == other.name,
+            (Self::Service(_), _) | (_, Self::Service(_)) => false,
+            (Self::Own(one), Self::Own(other)) => one.id == other.id,
+            _ => self.identity() == other.identity(),
+        }
+    }
+}
+
+impl Eq for Referent {}
+
+impl Hash for Referent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            // The owner of an own object may be known only later, so it is left out for all.
+            Self::Own(_) | Self::Foreign(_) => self.identity().1.hash(state),
+            Self::Service(service) => (&service.endpoint, &service.name).hash(state),
+        }
+    }
+}
+
+impl fmt::Debug for Referent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(object) => write!(f, "local object {}", object.id),
+            Self::Foreign(import) => write!(f, "object {} of node {}", import.id(), import.owner()),
+            Self::Service(service) => write!(f, "service {:?} at {}", service.name, service.endpoint),
+        }
+    }
+}
+
+impl Kept for Referent {
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Own(object) => Arc::strong_count(object) == 1,
+            Self::Foreign(import) => Arc::strong_count(import) == 1,
+            Self::Service(_) => false,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Large messages on their way in: chunks put together again, lane by lane.
+
+use bytes::{Bytes, BytesMut};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::outbox::LANES_MAX;
+use crate::wire::{
+    WireError,
+    message::{Chunk, Part},
+};
+
+/// The open lanes of a peer. Memory grows only as bytes arrive, and the totals of all open lanes
+/// stay below the length of one message.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    lanes: HashMap<u32, Lane, RandomState>,
+    message_len: u64,
+    open: u64,
+}
+
+#[derive(Debug)]
+struct Lane {
+    total: u64,
+    bytes: BytesMut,
+}
+
+impl Assembly {
+    pub(crate) fn new(message_len: u64) -> Self {
+        Self { lanes: HashMap::default(), message_len, open: 0 }
+    }
+
+    /// A chunk arrived. Returns the message (kind byte and body) that it completes.
+    ///
+    /// # Errors
+    ///
+    /// Where it belongs to no lane, or breaks a bound.
+    pub(crate) fn handle_chunk(&mut self, chunk: Chunk) -> Result<Option<Bytes>, WireError> {
+        if let Some(total) = chunk.total {
+            self.open(chunk.lane, total)?;
+        }
+        let lane =
+            self.lanes.get_mut(&chunk.lane).ok_or(WireError::Broken("sent a chunk of a lane that is not open"))?;
+        if chunk.part == Part::Abort {
+            self.close(chunk.lane);
+            return Ok(None);
+        }
+        lane.bytes.extend_from_slice(&chunk.data);
+        let length = lane.bytes.len() as u64;
+        match chunk.part {
+            _ if length > lane.total => Err(WireError::Broken("sent more chunks than it announced")),
+            Part::Last if length < lane.total => Err(WireError::Broken("sent fewer chunks than it announced")),
+            Part::Last => Ok(self.close(chunk.lane)),
+            _ => Ok(None),
+        }
+    }
+
+    fn open(&mut self, lane: u32, total: u64) -> Result<(), WireError> {
+        if total > self.message_len {
+            return Err(WireError::Limit { what: "message", size: total, limit: self.message_len });
+        }
+        let open = self.open.saturating_add(total);
+        if self.lanes.len() >= LANES_MAX || (!self.lanes.is_empty() && open > self.message_len) {
+            return Err(WireError::Broken("opened more lanes than it may"));
+        }
+        if self.lanes.insert(lane, Lane { total, bytes: BytesMut::new() }).is_some() {
+            return Err(WireError::Broken("opened a lane that is open"));
+        }
+        self.open = open;
+        Ok(())
+    }
+
+    fn close(&mut self, lane: u32) -> Option<Bytes> {
+        let lane = self.lanes.remove(&lane)?;
+        self.open -= lane.total;
+        Some(lane.bytes.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(lane: u32, total: Option<u64>, part: Part, data: &'static [u8]) -> Chunk {
+        Chunk { lane, total, part, data: Bytes::from_static(data) }
+    }
+
+    #[test]
+    fn lanes_are_put_together_side_by_side() {
+        let mut assembly = Assembly::new(100);
+        assert_eq!(assembly.handle_chunk(chunk(1, Some(4), Part::More, b"ab")).unwrap(), None);
+        assert_eq!(assembly.handle_chunk(chunk(2, Some(3), Part::More, b"x")).unwrap(), None);
+        assert_eq!(assembly.handle_chunk(chunk(1, None, Part::Last, b"cd")).unwrap().unwrap(), "abcd");
+        assert_eq!(assembly.handle_chunk(chunk(2, None, Part::Abort, b"")).unwrap(), None);
+        assert!(assembly.handle_chunk(chunk(2, None, Part::Last, b"yz")).is_err());
+        assert_eq!(assembly.open, 0);
+    }
+
+    #[test]
+    fn every_bound_holds() {
+        let bad = |chunks: Vec<Chunk>| {
+            let mut assembly = Assembly::new(10);
+            chunks.into_iter().map(|chunk| assembly.handle_chunk(chunk)).next_back().unwrap().unwrap_err()
+        };
+        let limit = bad(vec![chunk(1, Some(11), Part::More, b"")]);
+        assert!(matches!(limit, WireError::Limit { size: 11, limit: 10, .. }));
+        bad(vec![chunk(1, Some(6), Part::More, b""), chunk(2, Some(5), Part::More, b"")]);
+        bad(vec![chunk(1, Some(2), Part::More, b"abc")]);
+        bad(vec![chunk(1, Some(2), Part::Last, b"a")]);
+        bad(vec![chunk(1, None, Part::Last, b"a")]);
+        bad(vec![chunk(1, Some(2), Part::More, b"a"), chunk(1, Some(2), Part::More, b"a")]);
+        let nine = (0..9).map(|lane| chunk(lane, Some(1), Part::More, b"")).collect();
+        bad(nine);
+    }
+}

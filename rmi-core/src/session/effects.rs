@@ -1,0 +1,34 @@
+//! What a step of the session asks its driver to do once the session is unlocked.
+
+use std::task::Waker;
+
+use super::calls::Parked;
+
+/// Wakers to wake and objects to drop, outside every lock.
+#[derive(Debug)]
+pub struct Effects<O> {
+    /// Callers whose calls have ended.
+    pub wakers: Vec<Waker>,
+    /// Objects that nothing on this link keeps any more.
+    pub garbage: Vec<O>,
+}
+
+impl<O> Default for Effects<O> {
+    fn default() -> Self {
+        Self { wakers: Vec::new(), garbage: Vec::new() }
+    }
+}
+
+impl<O> Effects<O> {
+    /// A call that will not be sent lets go of what it would have passed.
+    pub(crate) fn discard(&mut self, parked: Option<Box<Parked<O>>>) {
+        let references = parked.into_iter().flat_map(|parked| parked.references);
+        self.garbage.extend(references.map(|passed| passed.object));
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.garbage.is_empty()
+    }
+}

@@ -1,0 +1,92 @@
+//! The handshake: one hello from each side, the dialler's first.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::Peer;
+use crate::{
+    id::NodeId,
+    wire::{Frame, Hello, Kind, WireError, begin_frame, finish_frame},
+};
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The peer does not speak the protocol, or no version of it that this node speaks.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Another node listens there.
+    #[error("node {found} answers there, not node {expected}: it has restarted, or another took its address")]
+    OtherNode {
+        /// The node that the reference names.
+        expected: NodeId,
+        /// The node that answered.
+        found: NodeId,
+    },
+}
+
+/// A handshake that waits for the peer's hello.
+#[derive(Debug)]
+pub struct Handshake {
+    mine: Hello,
+}
+
+/// A finished handshake.
+#[derive(Clone, Debug)]
+pub struct Established {
+    /// What the peer told of itself.
+    pub peer: Peer,
+    /// The shorter of both leases: what silence is measured by.
+    pub lease: Duration,
+}
+
+impl Handshake {
+    /// Begins a handshake with this hello; a dialler writes it first, an acceptor once it has the
+    /// dialler's.
+    #[must_use]
+    pub fn new(mine: Hello) -> Self {
+        Self { mine }
+    }
+
+    /// The frame that says hello.
+    #[must_use]
+    pub fn hello(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        let start = begin_frame(&mut out, Kind::Hello);
+        self.mine.encode(&mut out);
+        finish_frame(&mut out, start);
+        out
+    }
+
+    /// The peer's first frame arrived.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no hello, no version is common, or the dialled node is another.
+    pub fn handle_frame(&self, frame: &Frame) -> Result<Established, HandshakeError> {
+        if frame.kind != Kind::Hello {
+            return Err(WireError::Broken("did not begin with a hello").into());
+        }
+        let theirs = Hello::decode(&frame.body)?;
+        self.mine.agree(&theirs)?;
+        if let Some(expected) = self.mine.expected
+            && expected != theirs.node
+        {
+            return Err(HandshakeError::OtherNode { expected, found: theirs.node });
+        }
+        let lease = self.mine.lease.min(theirs.lease).max(LEASE_MIN);
+        let peer = Peer {
+            node: theirs.node,
+            endpoints: theirs.endpoints,
+            message_len: theirs.message_len,
+            lease: theirs.lease.max(LEASE_MIN),
+            calls: theirs.calls,
+            call_bytes: theirs.call_bytes,
+        };
+        Ok(Established { peer, lease })
+    }
+}
+
+/// A peer cannot make this node ping more often than a shorter lease would.
+const LEASE_MIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,402 @@
+//! Layer 2, state: one link between two nodes, without I/O and without a clock.
+//!
+//! A [`Session`] begins once both hellos are exchanged ([`Handshake`]). Its driver feeds it with
+//! [`handle_frame`](Session::handle_frame) and [`handle_timeout`](Session::handle_timeout), writes
+//! what [`slices`](Session::slices) offers, and once it has let go of the session carries out the
+//! [`Effects`] of the step. Callers start calls and poll for answers.
+//!
+//! Four tables hold the state: calls made, calls served, objects given out, objects held.
+//! Invariants:
+//! - every call made ends exactly once for its caller; its id stays reserved until the peer answered;
+//! - every call served is answered exactly once, unless the link is lost or closing first;
+//! - the counts of a reference given equal those received and not released, plus what is on its way;
+//! - no object and no waker is dropped or woken in here: both leave through [`Effects`].
+
+mod assembly;
+mod calling;
+mod calls;
+mod credit;
+mod definitions;
+mod effects;
+mod handshake;
+mod keepalive;
+mod outbox;
+mod references;
+mod serving;
+
+use std::{collections::VecDeque, io::IoSlice, time::Duration};
+
+use self::{
+    assembly::Assembly,
+    calls::{CallsMade, CallsServed},
+    credit::{ReceiveCredit, SendCredit},
+    definitions::{Given, Learnt},
+    keepalive::{Keepalive, Silence},
+    outbox::Outbox,
+    references::{Exports, Imports},
+};
+pub use self::{
+    calling::StartCall,
+    calls::{Answer, CallKey},
+    definitions::{KnownMethod, MethodRef},
+    effects::Effects,
+    handshake::{Established, Handshake, HandshakeError},
+    references::{HeldReference, Origin, Passed, Received},
+    serving::{Arrived, ArrivedTarget, Directory},
+};
+use crate::{
+    endpoint::Endpoint,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::NodeId,
+    limits::Limits,
+    time::Time,
+    wire::{CallId, Cancel, Closing, Frame, Goodbye, Message, Release, Slot, WireError},
+};
+
+/// What a driver has to act on.
+#[derive(Debug)]
+pub enum Event<O> {
+    /// A call arrived, to be dispatched.
+    Call(Box<Arrived<O>>),
+    /// The caller of a call served has gone: drop its handler.
+    Cancel(CallId),
+    /// The peer takes no more calls; it answers those that it took.
+    Closing,
+    /// The peer's node goes away. What it held is released, what it owned is gone.
+    Goodbye(String),
+}
+
+/// How far the session is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// This side takes no more calls.
+    Closing,
+    /// Goodbye was said by either side, or the link is lost.
+    Over,
+}
+
+/// The state of one link. `O` is an object as the node knows it: cheap to clone, kept alive by it.
+#[derive(Debug)]
+pub struct Session<O> {
+    limits: Limits,
+    peer: Peer,
+    phase: Phase,
+    /// The peer takes no more calls.
+    peer_closing: bool,
+    made: CallsMade<O>,
+    /// Calls that wait for credit, in the order in which they were made. Keys of calls that ended
+    /// meanwhile are skipped.
+    waiting: VecDeque<CallKey>,
+    /// Calls whose last byte was handed over.
+    sent: u64,
+    served: CallsServed,
+    exports: Exports<O>,
+    imports: Imports,
+    given: Given,
+    learnt: Learnt,
+    send_credit: SendCredit,
+    receive_credit: ReceiveCredit,
+    assembly: Assembly,
+    outbox: Outbox<O>,
+    keepalive: Keepalive,
+    effects: Effects<O>,
+}
+
+/// What the peer told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its node.
+    pub node: NodeId,
+    /// Where it listens, as it says.
+    pub endpoints: Vec<Endpoint>,
+    /// The longest message that it takes, in bytes.
+    pub message_len: u64,
+    /// Its lease: how long it keeps what this node holds after the link is lost.
+    pub lease: Duration,
+    /// Calls that may be in flight towards it.
+    pub calls: u32,
+    /// Bytes of calls that may be on their way to its handlers.
+    pub call_bytes: u64,
+}
+
+impl<O: Clone> Session<O> {
+    /// The session of a link whose hellos were exchanged.
+    #[must_use]
+    pub fn new(established: Established, limits: Limits, now: Time) -> Self {
+        let Established { peer, lease } = established;
+        Self {
+            phase: Phase::Open,
+            peer_closing: false,
+            made: CallsMade::default(),
+            waiting: VecDeque::new(),
+            sent: 0,
+            served: CallsServed::default(),
+            exports: Exports::default(),
+            imports: Imports::default(),
+            given: Given::default(),
+            learnt: Learnt::new(limits.definitions),
+            send_credit: SendCredit::new(peer.calls, peer.call_bytes),
+            receive_credit: ReceiveCredit::new(limits.calls, limits.call_bytes),
+            assembly: Assembly::new(limits.message_len),
+            outbox: Outbox::new(peer.message_len),
+            keepalive: Keepalive::new(lease, now),
+            effects: Effects::default(),
+            limits,
+            peer,
+        }
+    }
+
+    /// What the peer told of itself.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// A frame arrived. What the driver has to act on is added to `events`, in order.
+    ///
+    /// # Errors
+    ///
+    /// Where the peer broke the protocol: the link must be ended with that error.
+    pub fn handle_frame(
+        &mut self,
+        now: Time,
+        frame: Frame,
+        directory: &impl Directory<O>,
+        events: &mut Vec<Event<O>>,
+    ) -> Result<(), WireError> {
+        self.keepalive.handle_heard(now);
+        let message = Message::decode(frame.kind, frame.body, &self.limits)?;
+        match message {
+            Message::Chunk(chunk) => match self.assembly.handle_chunk(chunk)? {
+                Some(whole) => {
+                    let Frame { kind, body } = Frame::from_chunks(whole)?;
+                    self.handle_message(now, Message::decode(kind, body, &self.limits)?, directory, events)
+                }
+                None => Ok(()),
+            },
+            message => self.handle_message(now, message, directory, events),
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Time,
+        message: Message,
+        directory: &impl Directory<O>,
+        events: &mut Vec<Event<O>>,
+    ) -> Result<(), WireError> {
+        match message {
+            Message::Call(call) => self.handle_call(now, call, directory, events)?,
+            Message::Reply(reply) => self.handle_reply(now, reply)?,
+            Message::Refusal(refusal) => self.handle_answer(now, refusal.id, Answer::Failed(refusal.error))?,
+            Message::Cancel(Cancel { id }) => {
+                if self.served.is_open(id) {
+                    events.push(Event::Cancel(id));
+                }
+            }
+            Message::Release(Release { slot, count }) => {
+                self.effects.garbage.extend(self.exports.take_back(slot, count)?);
+            }
+            Message::Acquire(acquire) => self.handle_acquire(&acquire, directory)?,
+            Message::Credit(credit) => {
+                self.send_credit.give_back_bytes(credit.bytes);
+                self.send_waiting(now);
+            }
+            Message::Define(definition) => self.learnt.handle_define(definition)?,
+            Message::Ping(token) => self.push(&Message::Pong(token)),
+            Message::Pong(_) => {}
+            Message::Closing(Closing { taken }) => self.handle_closing(taken, events),
+            Message::Goodbye(Goodbye { reason }) => self.handle_goodbye(reason, events),
+            Message::Hello(_) => return Err(WireError::Broken("said hello twice")),
+            Message::Chunk(_) => return Err(WireError::Broken("sent a chunk in chunks")),
+            Message::Revoked(_) => {
+                return Err(WireError::Broken("revoked a reference, which no node of this version does"));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_closing(&mut self, taken: u64, events: &mut Vec<Event<O>>) {
+        self.peer_closing = true;
+        self.waiting.clear();
+        let cause = |sent| {
+            let certainty = if sent { Certainty::NotExecuted } else { Certainty::NotSent };
+            RemoteError::new(ErrorKind::Shutdown, "the peer is shutting down and did not take the call")
+                .with_certainty(certainty)
+        };
+        for id in self.made.handle_closing(taken, cause, &mut self.effects) {
+            self.take_back(id);
+        }
+        events.push(Event::Closing);
+    }
+
+    fn handle_goodbye(&mut self, reason: String, events: &mut Vec<Event<O>>) {
+        self.effects.garbage.extend(self.exports.take_all());
+        self.phase = Phase::Over;
+        events.push(Event::Goodbye(reason));
+    }
+
+    /// Time passed: ends what is late, asks or gives up a silent peer.
+    ///
+    /// # Errors
+    ///
+    /// Where the peer was silent for too long: the link is lost.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), RemoteError> {
+        self.expire_calls(now);
+        match self.keepalive.handle_timeout(now) {
+            Silence::Short => Ok(()),
+            Silence::Ping => {
+                self.push(&Message::Ping(0));
+                Ok(())
+            }
+            Silence::Lost(silent) => {
+                let message = format!("the peer was silent for {} ms", silent.as_millis());
+                Err(RemoteError::new(ErrorKind::ConnectionLost, message))
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Time {
+        let silence = self.keepalive.next_timeout();
+        self.made.next_timeout().map_or(silence, |deadline| deadline.min(silence))
+    }
+
+    /// Takes no more calls, and tells the peer how many it took.
+    pub fn close(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+            let taken = self.served.taken();
+            self.push(&Message::Closing(Closing { taken }));
+        }
+    }
+
+    /// Whether everything taken has been answered and written.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.served.len() == 0 && self.outbox.is_empty()
+    }
+
+    /// Says that this node goes away. What it held is released by that.
+    pub fn goodbye(&mut self, reason: &str) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            self.push(&Message::Goodbye(Goodbye { reason: reason.to_owned() }));
+        }
+    }
+
+    /// Whether new calls may be started.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open && !self.peer_closing
+    }
+
+    /// The link is lost: every call made ends with this cause, every handler must be dropped, and
+    /// what was given out is returned, to be kept for the lease.
+    pub fn lose(&mut self, cause: &RemoteError) -> Lost<O> {
+        self.phase = Phase::Over;
+        self.waiting.clear();
+        let ended = |sent| {
+            let certainty = if sent { Certainty::Unknown } else { Certainty::NotSent };
+            cause.clone().with_certainty(certainty)
+        };
+        self.made.lose(ended, &mut self.effects);
+        self.effects.garbage.extend(self.outbox.take_kept());
+        Lost { serving: self.served.lose(), given: self.exports.take_all() }
+    }
+
+    /// Gives a held reference back: one handle less, and a release for the peer with the last.
+    pub fn release(&mut self, slot: Slot) {
+        if let Some(count) = self.imports.release(slot)
+            && self.phase != Phase::Over
+        {
+            self.push(&Message::Release(Release { slot, count }));
+        }
+    }
+
+    fn release_all(&mut self, references: Vec<Received<O>>) {
+        for reference in references {
+            match reference {
+                Received::Held(held) => self.release(held.slot),
+                Received::Returned(object) => self.effects.garbage.push(object),
+                Received::Revoked => {}
+            }
+        }
+    }
+
+    /// Adds a whole small message to the outbox.
+    fn push(&mut self, message: &Message) {
+        message.encode_frame(self.outbox.frames());
+    }
+
+    /// The bytes to write next, in order; all empty when nothing waits.
+    pub fn slices(&mut self) -> [IoSlice<'_>; 3] {
+        self.outbox.slices()
+    }
+
+    /// The socket took this many of the bytes of [`slices`](Self::slices).
+    pub fn advance(&mut self, written: usize) {
+        self.outbox.advance(written);
+        for done in self.outbox.take_done() {
+            self.settle(done);
+        }
+    }
+
+    /// Whether anything waits to be written.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.outbox.len()
+    }
+
+    /// What to do once the session is let go of.
+    pub fn take_effects(&mut self) -> Effects<O> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether [`take_effects`](Self::take_effects) would give anything.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
+    /// Calls made that are not over, calls served, objects given out, objects held.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            made: self.made.len(),
+            served: self.served.len(),
+            exports: self.exports.len(),
+            imports: self.imports.len(),
+        }
+    }
+}
+
+/// What a lost link leaves behind.
+#[derive(Debug)]
+pub struct Lost<O> {
+    /// The calls whose handlers must be dropped.
+    pub serving: Vec<CallId>,
+    /// The objects that the peer held.
+    pub given: Vec<O>,
+}
+
+/// The sizes of a session's tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls made whose ids are reserved.
+    pub made: usize,
+    /// Calls served and not answered.
+    pub served: usize,
+    /// Objects given out.
+    pub exports: usize,
+    /// Objects held.
+    pub imports: usize,
+}

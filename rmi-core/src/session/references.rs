@@ -1,0 +1,329 @@
+//! References over one link: the objects given out and the objects held.
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, hash_map::Entry};
+
+use crate::{
+    endpoint::Endpoint,
+    id::{NodeId, ObjectId},
+    object::InterfaceSet,
+    wire::{Slot, WireError},
+};
+
+/// A reference on its way out. `object` keeps it alive until the message has left.
+#[derive(Clone, Debug)]
+pub struct Passed<O> {
+    /// What the peer will call through this node.
+    pub object: O,
+    /// The object's id.
+    pub id: ObjectId,
+    /// All its interfaces.
+    pub interfaces: InterfaceSet,
+    /// Whose object it is.
+    pub origin: Origin,
+}
+
+/// Whose object a passed reference leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This node's.
+    Own,
+    /// Another node's.
+    Foreign {
+        /// The owner.
+        owner: NodeId,
+        /// Where the owner listens, as far as known.
+        endpoints: Vec<Endpoint>,
+        /// The slot in which this node holds it over this very link, if it does.
+        held: Option<Slot>,
+    },
+}
+
+/// A reference that arrived. Whoever takes a [`Held`](Self::Held) one gives it back by
+/// [`Session::release`](super::Session::release), once.
+#[derive(Debug)]
+pub enum Received<O> {
+    /// What this node itself had given out over this link.
+    Returned(O),
+    /// An object held over this link from now on.
+    Held(HeldReference),
+    /// What this node had given out and has revoked since.
+    Revoked,
+}
+
+/// An object held over a link.
+#[derive(Debug)]
+pub struct HeldReference {
+    /// The slot it is called by, at the peer.
+    pub slot: Slot,
+    /// Its id.
+    pub id: ObjectId,
+    /// All its interfaces.
+    pub interfaces: InterfaceSet,
+    /// The owner, where it is not the peer itself, and where it listens.
+    pub third: Option<(NodeId, Vec<Endpoint>)>,
+}
+
+/// The objects given out over one link, by slot. A slot's generation grows each time that it is
+/// used again, so that no stale reference meets a later object.
+#[derive(Debug)]
+pub(crate) struct Exports<O> {
+    slots: Vec<ExportSlot<O>>,
+    free: Vec<u32>,
+    own: HashMap<ObjectId, u32, RandomState>,
+    foreign: HashMap<(NodeId, ObjectId), u32, RandomState>,
+}
+
+#[derive(Debug)]
+struct ExportSlot<O> {
+    generation: u32,
+    given: Option<Given<O>>,
+}
+
+#[derive(Debug)]
+struct Given<O> {
+    object: O,
+    id: ObjectId,
+    owner: Option<NodeId>,
+    count: u64,
+}
+
+impl<O> Default for Exports<O> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), own: HashMap::default(), foreign: HashMap::default() }
+    }
+}
+
+impl<O: Clone> Exports<O> {
+    /// Gives an object out once more and returns its slot; `None` where there are `max` already.
+    pub(crate) fn give(&mut self, passed: &Passed<O>, max: u32) -> Option<Slot> {
+        let owner = match &passed.origin {
+            Origin::Own => None,
+            Origin::Foreign { owner, .. } => Some(*owner),
+        };
+        let known = match owner {
+            None => self.own.get(&passed.id),
+            Some(owner) => self.foreign.get(&(owner, passed.id)),
+        };
+        if let Some(&index) = known {
+            let slot = self.slots.get_mut(index as usize)?;
+            slot.given.as_mut()?.count += 1;
+            return Some(Slot { index, generation: slot.generation });
+        }
+        let index = self.vacant(max)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.given = Some(Given { object: passed.object.clone(), id: passed.id, owner, count: 1 });
+        match owner {
+            None => self.own.insert(passed.id, index),
+            Some(owner) => self.foreign.insert((owner, passed.id), index),
+        };
+        Some(Slot { index, generation: slot.generation })
+    }
+
+    fn vacant(&mut self, max: u32) -> Option<u32> {
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < max)?;
+        self.slots.push(ExportSlot { generation: 0, given: None });
+        Some(index)
+    }
+
+    /// What stands in a slot.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&O> {
+        let place = self.slots.get(slot.index as usize)?;
+        let given = place.given.as_ref().filter(|_| place.generation == slot.generation)?;
+        Some(&given.object)
+    }
+
+    /// Takes counts back. Returns the object when nothing is left of them, to be dropped outside
+    /// every lock. A slot that was freed already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// Where more is given back than was given.
+    pub(crate) fn take_back(&mut self, slot: Slot, count: u64) -> Result<Option<O>, WireError> {
+        let Some(place) = self.slots.get_mut(slot.index as usize) else {
+            return Err(WireError::Broken("released a slot that was never given"));
+        };
+        if place.generation != slot.generation {
+            return Ok(None);
+        }
+        let Some(given) = place.given.as_mut() else { return Ok(None) };
+        match given.count.checked_sub(count) {
+            None => Err(WireError::Broken("released a reference more often than it was given")),
+            Some(0) => Ok(self.free(slot.index)),
+            Some(left) => {
+                given.count = left;
+                Ok(None)
+            }
+        }
+    }
+
+    fn free(&mut self, index: u32) -> Option<O> {
+        let place = self.slots.get_mut(index as usize)?;
+        let given = place.given.take()?;
+        match given.owner {
+            None => self.own.remove(&given.id),
+            Some(owner) => self.foreign.remove(&(owner, given.id)),
+        };
+        // A slot whose generations are used up is never used again.
+        if let Some(next) = place.generation.checked_add(1) {
+            place.generation = next;
+            self.free.push(index);
+        }
+        Some(given.object)
+    }
+
+    /// Everything that was given out, to be kept for a lease or dropped outside every lock.
+    pub(crate) fn take_all(&mut self) -> Vec<O> {
+        let all = std::mem::take(self);
+        all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
+    }
+
+    /// How many objects are given out.
+    pub(crate) fn len(&self) -> usize {
+        self.own.len() + self.foreign.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self, slot: Slot) -> u64 {
+        let place = self.slots.get(slot.index as usize).filter(|place| place.generation == slot.generation);
+        place.and_then(|place| place.given.as_ref()).map_or(0, |given| given.count)
+    }
+}
+
+/// The objects held over one link, by the peer's slot: how often each arrived, and how many
+/// handles of this node share what arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Imports {
+    held: HashMap<u32, Held, RandomState>,
+}
+
+#[derive(Debug)]
+struct Held {
+    generation: u32,
+    count: u64,
+    handles: u64,
+}
+
+impl Imports {
+    /// A reference arrived: one more count, one more handle.
+    ///
+    /// # Errors
+    ///
+    /// Where the peer used a slot again that this node still holds.
+    pub(crate) fn receive(&mut self, slot: Slot) -> Result<(), WireError> {
+        match self.held.entry(slot.index) {
+            Entry::Vacant(place) => {
+                place.insert(Held { generation: slot.generation, count: 1, handles: 1 });
+                Ok(())
+            }
+            Entry::Occupied(mut place) if place.get().generation == slot.generation => {
+                let held = place.get_mut();
+                held.count += 1;
+                held.handles += 1;
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(WireError::Broken("used a slot again that is still held")),
+        }
+    }
+
+    /// Adds a handle to a held slot, so that it stays while a message that names it waits. False
+    /// where the slot is not held any more.
+    pub(crate) fn hold(&mut self, slot: Slot) -> bool {
+        match self.held.get_mut(&slot.index) {
+            Some(held) if held.generation == slot.generation => {
+                held.handles += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A handle is gone. With the last one the slot is, and the count to give back is returned.
+    pub(crate) fn release(&mut self, slot: Slot) -> Option<u64> {
+        let Entry::Occupied(mut place) = self.held.entry(slot.index) else { return None };
+        if place.get().generation != slot.generation {
+            return None;
+        }
+        place.get_mut().handles -= 1;
+        (place.get().handles == 0).then(|| place.remove().count)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Slot, u64)> + '_ {
+        self.held.iter().map(|(&index, held)| (Slot { index, generation: held.generation }, held.count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(id: ObjectId, object: &'static str) -> Passed<&'static str> {
+        Passed { object, id, interfaces: InterfaceSet::new(vec!["demo.Account".into()]), origin: Origin::Own }
+    }
+
+    #[test]
+    fn an_object_given_twice_has_one_slot_and_goes_with_its_last_count() {
+        let mut exports = Exports::default();
+        let id = ObjectId::random();
+        let slot = exports.give(&own(id, "a"), 10).unwrap();
+        assert_eq!(exports.give(&own(id, "a"), 10), Some(slot));
+        assert_eq!(exports.take_back(slot, 1).unwrap(), None);
+        assert_eq!(exports.get(slot), Some(&"a"));
+        assert_eq!(exports.take_back(slot, 1).unwrap(), Some("a"));
+        assert_eq!(exports.get(slot), None);
+        assert_eq!(exports.len(), 0);
+    }
+
+    #[test]
+    fn a_slot_used_again_has_another_generation() {
+        let mut exports = Exports::default();
+        let first = exports.give(&own(ObjectId::random(), "a"), 10).unwrap();
+        exports.take_back(first, 1).unwrap();
+        let second = exports.give(&own(ObjectId::random(), "b"), 10).unwrap();
+        assert_eq!(second.index, first.index);
+        assert_ne!(second.generation, first.generation);
+        assert_eq!(exports.get(first), None);
+        assert_eq!(exports.take_back(first, 1).unwrap(), None, "a late release frees nobody else's object");
+        assert_eq!(exports.get(second), Some(&"b"));
+    }
+
+    #[test]
+    fn more_than_was_given_cannot_be_given_back() {
+        let mut exports = Exports::default();
+        let slot = exports.give(&own(ObjectId::random(), "a"), 10).unwrap();
+        assert!(exports.take_back(slot, 2).is_err());
+        assert!(exports.take_back(Slot { index: 7, generation: 0 }, 1).is_err());
+        assert_eq!(exports.get(slot), Some(&"a"));
+    }
+
+    #[test]
+    fn objects_beyond_the_limit_are_not_given() {
+        let mut exports = Exports::default();
+        assert!(exports.give(&own(ObjectId::random(), "a"), 1).is_some());
+        assert!(exports.give(&own(ObjectId::random(), "b"), 1).is_none());
+    }
+
+    #[test]
+    fn the_last_handle_gives_all_counts_back() {
+        let mut imports = Imports::default();
+        let slot = Slot { index: 3, generation: 1 };
+        imports.receive(slot).unwrap();
+        imports.receive(slot).unwrap();
+        assert!(imports.hold(slot));
+        assert_eq!(imports.release(slot), None);
+        assert_eq!(imports.release(slot), None);
+        assert_eq!(imports.release(slot), Some(2));
+        assert!(!imports.hold(slot));
+        assert_eq!(imports.release(slot), None);
+        imports.receive(Slot { index: 3, generation: 2 }).unwrap();
+        assert!(imports.receive(slot).is_err());
+    }
+}

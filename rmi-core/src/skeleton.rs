@@ -1,0 +1,146 @@
+//! The callee's side: an incoming call becomes a method call, and its result an answer.
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    connection::Link,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::{Fingerprint, MethodId},
+    interface::Method,
+    marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
+    node::Node,
+    referent::Referent,
+    wire::{CallId, Outcome},
+};
+
+/// The future that runs a method and answers its call.
+pub type Handler = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+
+/// A call that arrived for an object.
+pub struct IncomingCall {
+    pub(crate) method: MethodId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) request: Request,
+    pub(crate) responder: Responder,
+}
+
+impl IncomingCall {
+    /// The method that is called.
+    #[must_use]
+    pub fn method(&self) -> MethodId {
+        self.method
+    }
+
+    /// Runs the method, unless the caller knows it by another signature.
+    pub fn serve(self, method: &'static Method, run: impl FnOnce(Request, Responder) -> Handler) -> Handler {
+        if self.fingerprint == method.fingerprint {
+            return run(self.request, self.responder);
+        }
+        let message = format!(
+            "caller and callee were built with different signatures of {method}; here it is `{}`: build both from one version of the interface",
+            method.signature
+        );
+        let error = RemoteError::new(ErrorKind::SignatureMismatch, message);
+        self.responder.refuse(error.with_certainty(Certainty::NotExecuted));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl fmt::Debug for IncomingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingCall").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// The arguments of a call. Dropping it gives the caller the credit for their bytes back.
+pub struct Request {
+    pub(crate) payload: Bytes,
+    pub(crate) references: Mutex<Vec<Referent>>,
+    pub(crate) link: Arc<Link<Referent>>,
+    pub(crate) node: Node,
+}
+
+impl Request {
+    /// Decodes the arguments, once.
+    #[must_use]
+    pub fn arguments(&self) -> ArgumentDecoder<'_> {
+        let references = std::mem::take(&mut *self.references.lock());
+        ArgumentDecoder::new(&self.payload, references, self.node.limits())
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let bytes = self.payload.len() as u64;
+        self.payload = Bytes::new();
+        if bytes > 0 {
+            self.link.act(|session| session.let_go(bytes));
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("len", &self.payload.len()).finish_non_exhaustive()
+    }
+}
+
+/// Answers one call, once. Dropped without an answer it says that the method was cancelled.
+pub struct Responder {
+    link: Arc<Link<Referent>>,
+    node: Node,
+    id: CallId,
+    answered: bool,
+}
+
+impl Responder {
+    pub(crate) fn new(link: Arc<Link<Referent>>, node: Node, id: CallId) -> Self {
+        Self { link, node, id, answered: false }
+    }
+
+    /// Answers with an error of the runtime.
+    pub fn refuse(mut self, error: RemoteError) {
+        self.answered = true;
+        let id = self.id;
+        self.link.act(|session| session.refuse(id, error));
+    }
+
+    /// Answers with what the method returned. A result that cannot be encoded becomes a refusal.
+    pub(crate) fn answer(mut self, encode: impl FnOnce(&mut ArgumentEncoder) -> Outcome) {
+        let mut out = ArgumentEncoder::new();
+        let outcome = encode(&mut out);
+        let (mut payload, references) = out.finish();
+        let references = references.and_then(|references| {
+            references.iter().map(|referent| referent.pass(&self.node, &self.link)).collect::<Result<Vec<_>, _>>()
+        });
+        match references {
+            Ok(references) => {
+                self.answered = true;
+                let id = self.id;
+                self.link.act(|session| session.reply(id, outcome, references, &mut payload));
+            }
+            Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
+        }
+        recycle(payload);
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.answered {
+            let message = "the method was dropped before it ended";
+            let error = RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed);
+            let id = self.id;
+            self.link.act(|session| session.refuse(id, error));
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("call", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! The bytes of the protocol: frames, messages, references and values.
+//!
+//! Everything here is a function of its input: no I/O, no clock. `PROTOCOL.md` describes the same
+//! bytes for readers.
+
+pub mod call;
+pub mod codec;
+pub mod error;
+mod field;
+pub mod frame;
+pub mod hello;
+pub mod message;
+pub mod reference;
+pub mod reply;
+mod varint;
+
+#[cfg(test)]
+mod golden;
+
+pub use call::{Call, CallHead, Codec, Target};
+pub use codec::{DecodeError, Decoder, EncodeError, Encoder};
+pub use error::WireError;
+pub use field::{ENDPOINTS_MAX, NAME_LEN_MAX};
+pub use frame::{
+    CHUNK_LEN_MAX, FEATURES, FRAME_LEN_MAX, Frame, FrameStart, Kind, begin_frame, finish_frame, split_frame,
+    take_back_frame,
+};
+pub use hello::{Agreed, Hello};
+pub use message::{
+    Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Message,
+    MethodNumber, Part, Refusal, Release, Slot,
+};
+pub use reference::Descriptor;
+pub use reply::{Outcome, Reply, ReplyHead};

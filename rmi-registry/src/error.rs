@@ -1,0 +1,178 @@
+//! What an operation on a registry can fail with.
+
+use rmi_core::RemoteError;
+use serde::{Deserialize, Serialize};
+
+/// Why an operation on a registry failed.
+///
+/// Every message says what to do. The field `registry` is the URL of the registry as the caller
+/// wrote it, and empty in errors that have not left the registry yet.
+// It travels by the order of its variants: new ones go to the end.
+#[non_exhaustive]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+pub enum RegistryError {
+    /// Nothing is bound to the name.
+    #[error("{name:?} is not bound{}; bind it there first, or list the names that are", at(registry))]
+    NotBound {
+        /// The name looked up or unbound.
+        name: String,
+        /// The registry's URL.
+        registry: String,
+    },
+    /// Another object is bound to the name.
+    #[error("{name:?} is bound already{}; unbind it first, or use rebind to replace it", at(registry))]
+    AlreadyBound {
+        /// The name that was to be bound.
+        name: String,
+        /// The registry's URL.
+        registry: String,
+    },
+    /// The text is not a name.
+    #[error("{name:?} is not a name: {reason}")]
+    InvalidName {
+        /// The text given for a name.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The object bound to the name does not implement the interface asked for.
+    #[error("{name:?}{} is not a {wanted}: it implements {}", at(registry), list(found))]
+    WrongInterface {
+        /// The name looked up.
+        name: String,
+        /// The interface asked for.
+        wanted: String,
+        /// The interfaces that the object implements.
+        found: Vec<String>,
+        /// The registry's URL.
+        registry: String,
+    },
+    /// The registry takes changes only from its own host.
+    #[error(
+        "{name:?} may be changed only from the registry's own host{}, and this came from {peer}; run the server on \
+         that host, or start a registry beside the server",
+        at(registry)
+    )]
+    AccessDenied {
+        /// The name that was to be changed.
+        name: String,
+        /// The address from which the registry saw the call come.
+        peer: String,
+        /// The registry's URL.
+        registry: String,
+    },
+    /// The call itself failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The text is not the URL of a registry, or not one that can be used here.
+    #[error("cannot use the URL {url:?}: {reason}")]
+    InvalidUrl {
+        /// The URL given.
+        url: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A local object was to be bound whose node listens nowhere, so that nobody could call it.
+    #[error(
+        "{name:?} cannot be bound{}: its node listens nowhere, so nobody could call it; start the node with \
+         Node::builder().listen(\"tcp://0.0.0.0:0\") and use Registry::connect_with(&node, url)",
+        at(registry)
+    )]
+    NotListening {
+        /// The name that was to be bound.
+        name: String,
+        /// The registry's URL.
+        registry: String,
+    },
+}
+
+impl RegistryError {
+    /// The same error, naming the registry at `url`.
+    #[must_use]
+    pub(crate) fn at(mut self, url: &str) -> Self {
+        match &mut self {
+            Self::NotBound { registry, .. }
+            | Self::AlreadyBound { registry, .. }
+            | Self::WrongInterface { registry, .. }
+            | Self::AccessDenied { registry, .. }
+            | Self::NotListening { registry, .. } => url.clone_into(registry),
+            Self::InvalidName { .. } | Self::InvalidUrl { .. } | Self::Remote(_) => {}
+        }
+        self
+    }
+}
+
+fn at(registry: &str) -> String {
+    if registry.is_empty() { String::new() } else { format!(" at {registry}") }
+}
+
+fn list(interfaces: &[String]) -> String {
+    if interfaces.is_empty() { "no interface known here".into() } else { interfaces.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmi_core::ErrorKind;
+
+    use super::*;
+
+    fn all() -> Vec<RegistryError> {
+        let (name, registry) = (String::from("bank"), String::new());
+        vec![
+            RegistryError::NotBound { name: name.clone(), registry: registry.clone() },
+            RegistryError::AlreadyBound { name: name.clone(), registry: registry.clone() },
+            RegistryError::InvalidName { name: name.clone(), reason: "of its age".into() },
+            RegistryError::WrongInterface {
+                name: name.clone(),
+                wanted: "demo.Bank".into(),
+                found: vec!["demo.Shop".into(), "demo.Till".into()],
+                registry: registry.clone(),
+            },
+            RegistryError::AccessDenied {
+                name: name.clone(),
+                peer: "10.0.0.7:4242".into(),
+                registry: registry.clone(),
+            },
+            RegistryError::Remote(RemoteError::new(ErrorKind::Unreachable, "no answer")),
+            RegistryError::InvalidUrl { url: "x".into(), reason: "it is short".into() },
+            RegistryError::NotListening { name, registry },
+        ]
+    }
+
+    #[test]
+    fn messages_name_the_registry_and_say_what_to_do() {
+        let messages: Vec<_> = all().into_iter().map(|error| error.at("rmi://h:1099").to_string()).collect();
+        assert_eq!(
+            messages,
+            [
+                "\"bank\" is not bound at rmi://h:1099; bind it there first, or list the names that are",
+                "\"bank\" is bound already at rmi://h:1099; unbind it first, or use rebind to replace it",
+                "\"bank\" is not a name: of its age",
+                "\"bank\" at rmi://h:1099 is not a demo.Bank: it implements demo.Shop, demo.Till",
+                "\"bank\" may be changed only from the registry's own host at rmi://h:1099, and this came from \
+                 10.0.0.7:4242; run the server on that host, or start a registry beside the server",
+                "unreachable: no answer",
+                "cannot use the URL \"x\": it is short",
+                "\"bank\" cannot be bound at rmi://h:1099: its node listens nowhere, so nobody could call it; start \
+                 the node with Node::builder().listen(\"tcp://0.0.0.0:0\") and use Registry::connect_with(&node, url)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_message_without_a_registry_reads_well() {
+        let messages: Vec<_> = all().into_iter().map(|error| error.to_string()).collect();
+        assert_eq!(messages[0], "\"bank\" is not bound; bind it there first, or list the names that are");
+        assert!(messages.iter().all(|message| !message.contains(" at ;") && !message.contains("  ")), "{messages:?}");
+    }
+
+    #[test]
+    fn every_error_travels_and_keeps_its_number() {
+        for (number, error) in all().into_iter().enumerate() {
+            let bytes = postcard::to_stdvec(&error).unwrap();
+            assert_eq!(usize::from(bytes[0]), number, "{error:?}");
+            let back: RegistryError = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(back.to_string(), error.to_string());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A registry that others call.
+
+use std::time::Duration;
+
+use rmi_core::{ErrorKind, Node, Remote, RemoteError};
+
+use crate::{
+    error::RegistryError,
+    names::Names,
+    service::{NameService, SERVICE},
+    url::RegistryUrl,
+};
+
+/// A registry in this process: names that others look up, and bind from this host.
+///
+/// Several can run in one process, each on a node of its own. Dropped, it forgets its names and
+/// answers no more; [`shutdown`](Self::shutdown) also lets the calls in flight end.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), rmi_registry::RegistryError> {
+/// let server = rmi_registry::RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await?;
+/// println!("look names up at {}", server.url());
+/// server.shutdown().await;
+/// # Ok(()) }
+/// ```
+#[must_use = "the registry ends when it is dropped"]
+#[derive(Debug)]
+pub struct RegistryServer {
+    node: Node,
+    /// Whether the node serves this registry alone, and ends with it.
+    owns_node: bool,
+    urls: Vec<String>,
+    names: Names,
+}
+
+impl RegistryServer {
+    /// A registry to be started; without further words it listens at `rmi://127.0.0.1:1099`.
+    pub fn builder() -> RegistryServerBuilder {
+        RegistryServerBuilder::default()
+    }
+
+    /// The URL for [`Registry::connect`](crate::Registry::connect), with the real port. Where the
+    /// registry listens at every address of its host, this is the loopback address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.urls.first().cloned().unwrap_or_default()
+    }
+
+    /// The URLs of all places where the registry listens, in the order in which they were given.
+    #[must_use]
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// The node that the registry runs on.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Forgets all names and answers no more. A node that the registry started for itself is shut
+    /// down, which waits for the calls being served; one given to the builder goes on.
+    pub async fn shutdown(&self) {
+        self.withdraw();
+        if self.owns_node {
+            self.node.shutdown().await;
+        }
+    }
+
+    fn withdraw(&self) {
+        self.node.unserve(SERVICE);
+        self.names.clear();
+    }
+}
+
+impl Drop for RegistryServer {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+/// How a [`RegistryServer`] is to run.
+#[must_use = "a registry runs once it is started"]
+#[derive(Debug, Default)]
+pub struct RegistryServerBuilder {
+    listen: Vec<String>,
+    lease: Option<Duration>,
+    node: Option<Node>,
+}
+
+impl RegistryServerBuilder {
+    /// Listens at `url` too: `rmi://host:port` (port 0 takes any free one), or the URL of an
+    /// endpoint such as `unix:///run/registry.sock` or `mem://names`.
+    pub fn listen(mut self, url: impl Into<String>) -> Self {
+        self.listen.push(url.into());
+        self
+    }
+
+    /// How long a name outlives the loss of its server's connection (default 30 s).
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Runs on a node that listens already, beside its other objects. The node's own lease counts.
+    pub fn node(mut self, node: &Node) -> Self {
+        self.node = Some(node.clone());
+        self
+    }
+
+    /// Starts the registry.
+    ///
+    /// # Errors
+    /// Where a URL cannot be listened at, for example because its port is in use; where a node is
+    /// given that listens nowhere, or together with URLs or a lease.
+    pub async fn start(self) -> Result<RegistryServer, RegistryError> {
+        let owns_node = self.node.is_none();
+        let node = self.started_node().await?;
+        let urls =
+            node.endpoints().into_iter().map(|endpoint| RegistryUrl::on_this_host(endpoint).to_string()).collect();
+        let names = Names::new();
+        node.serve(SERVICE, &Remote::<dyn NameService>::new(names.clone()));
+        Ok(RegistryServer { node, owns_node, urls, names })
+    }
+
+    async fn started_node(self) -> Result<Node, RegistryError> {
+        if let Some(node) = self.node {
+            if !self.listen.is_empty() || self.lease.is_some() {
+                return Err(unusable("the node given has its own endpoints and lease; leave out listen and lease"));
+            }
+            if node.endpoints().is_empty() {
+                return Err(unusable("the node given listens nowhere; start it with Node::builder().listen(url)"));
+            }
+            return Ok(node);
+        }
+        let mut builder = Node::builder();
+        if let Some(lease) = self.lease {
+            builder = builder.lease(lease);
+        }
+        let default = [String::from("rmi://127.0.0.1")];
+        for url in if self.listen.is_empty() { &default[..] } else { &self.listen } {
+            builder = builder.listen(url.parse::<RegistryUrl>()?.listened()?.to_string());
+        }
+        builder.start().await.map_err(|error| unusable(&error.to_string()))
+    }
+}
+
+fn unusable(message: &str) -> RegistryError {
+    RemoteError::new(ErrorKind::Other, format!("a registry cannot start: {message}")).into()
+}

@@ -1,0 +1,83 @@
+//! The objects that the tests bind, and where.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use rmi_core::{Node, Remote};
+use rmi_macros::remote;
+use rmi_registry::{Registry, RegistryError, RegistryServer};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[remote(name = "test.Greeter")]
+pub(crate) trait Greeter {
+    async fn greet(&self, who: &str) -> rmi_core::Result<String>;
+}
+
+#[remote(name = "test.Singer")]
+pub(crate) trait Singer: Greeter {
+    async fn sing(&self) -> rmi_core::Result<String>;
+}
+
+#[remote(name = "test.Stranger")]
+pub(crate) trait Stranger {
+    async fn vanish(&self) -> rmi_core::Result<()>;
+}
+
+pub(crate) struct Host(pub(crate) &'static str);
+
+#[remote]
+impl Greeter for Host {
+    async fn greet(&self, who: &str) -> rmi_core::Result<String> {
+        Ok(format!("{}, {who}", self.0))
+    }
+}
+
+#[remote]
+impl Singer for Host {
+    async fn sing(&self) -> rmi_core::Result<String> {
+        Ok(format!("{}, la la la", self.0))
+    }
+}
+
+pub(crate) fn greeter(word: &'static str) -> Remote<dyn Greeter> {
+    Remote::<dyn Greeter>::new(Host(word))
+}
+
+/// Every transport of whole nodes within one process, at an address of its own.
+pub(crate) fn transports() -> [String; 2] {
+    [mem("node"), "tcp://127.0.0.1:0".to_owned()]
+}
+
+/// An address in this process that no other test uses.
+pub(crate) fn mem(what: &str) -> String {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    format!("mem://registry-{what}-{}", USED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A server's node and its handle of the registry.
+pub(crate) async fn server_of(registry: &RegistryServer, listen: &str) -> (Node, Registry) {
+    let node = Node::builder().listen(listen).start().await.unwrap();
+    let handle = Registry::connect_with(&node, &registry.url()).await.unwrap();
+    (node, handle)
+}
+
+/// A client's node, which listens nowhere, and its handle of the registry.
+pub(crate) async fn client_of(registry: &RegistryServer) -> (Node, Registry) {
+    let node = Node::builder().start().await.unwrap();
+    let handle = Registry::connect_with(&node, &registry.url()).await.unwrap();
+    (node, handle)
+}
+
+/// Waits until the name is free.
+pub(crate) async fn unbound(registry: &Registry, name: &str) {
+    let freed = async {
+        while !matches!(registry.lookup_any(name).await, Err(RegistryError::NotBound { .. })) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.expect("the name goes in time");
+}

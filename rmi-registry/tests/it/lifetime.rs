@@ -1,0 +1,151 @@
+//! How long names last: as long as their servers, and a lease.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rmi_core::{Node, Remote};
+use rmi_registry::{Registry, RegistryError, RegistryServer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use crate::greeter::{Greeter, client_of, greeter, mem, server_of, unbound};
+
+#[tokio::test]
+async fn a_name_goes_at_once_when_its_server_says_goodbye() {
+    let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
+    let (server, at_server) = server_of(&names, &mem("server")).await;
+    let (_other, at_other) = server_of(&names, &mem("other")).await;
+    at_server.bind("gone", &greeter("Hello")).await.unwrap();
+    at_other.bind("stays", &greeter("Hello")).await.unwrap();
+
+    server.shutdown().await;
+    // Far sooner than the lease of 30 s, which would be beyond the patience of `unbound`.
+    unbound(&at_other, "gone").await;
+    at_other.lookup::<dyn Greeter>("stays").await.unwrap();
+    at_other.bind("gone", &greeter("Hello")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_goes_a_lease_after_its_server_was_lost() {
+    let lease = Duration::from_secs(1);
+    let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").lease(lease).start().await.unwrap();
+    let (_client, at_client) = client_of(&names).await;
+    let cable = Cable::to(&names).await;
+    let server = Node::builder().listen("tcp://127.0.0.1:0").start().await.unwrap();
+    let at_server = Registry::connect_with(&server, &cable.url()).await.unwrap();
+    at_server.bind("a", &greeter("Hello")).await.unwrap();
+
+    let cut = Instant::now();
+    cable.cut().await;
+    at_client.lookup_any("a").await.expect("a lost server keeps its names for the lease");
+    unbound(&at_client, "a").await;
+    assert!(cut.elapsed() >= lease, "gone after {:?}", cut.elapsed());
+}
+
+#[tokio::test]
+async fn the_late_end_of_a_replaced_object_spares_its_successor() {
+    let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
+    let (first, at_first) = server_of(&names, &mem("first")).await;
+    let (_second, at_second) = server_of(&names, &mem("second")).await;
+    at_first.bind("a", &greeter("first")).await.unwrap();
+    at_first.bind("probe", &greeter("first")).await.unwrap();
+    at_second.rebind("a", &greeter("second")).await.unwrap();
+
+    first.shutdown().await;
+    unbound(&at_second, "probe").await;
+    let found = at_second.lookup::<dyn Greeter>("a").await.unwrap();
+    assert_eq!(found.greet("x").await.unwrap(), "second, x");
+}
+
+#[tokio::test]
+async fn a_bound_object_lives_although_its_server_holds_it_no_more() {
+    let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
+    let (_server, at_server) = server_of(&names, &mem("server")).await;
+    let (_client, at_client) = client_of(&names).await;
+
+    let object: Arc<dyn Greeter> = Arc::new(crate::greeter::Host("Hello"));
+    let alive = Arc::downgrade(&object);
+    at_server.bind("a", &Remote::<dyn Greeter>::from_arc(object)).await.unwrap();
+    let found = at_client.lookup::<dyn Greeter>("a").await.unwrap();
+    assert_eq!(found.greet("x").await.unwrap(), "Hello, x");
+
+    drop(found);
+    at_server.unbind("a").await.unwrap();
+    drop(at_server);
+    let dropped = async {
+        while alive.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::greeter::PATIENCE, dropped).await.expect("an unbound object is dropped");
+}
+
+#[tokio::test]
+async fn a_handle_works_again_when_the_registry_has_restarted() {
+    let url = mem("names");
+    let names = RegistryServer::builder().listen(&url).start().await.unwrap();
+    let (_server, registry) = server_of(&names, &mem("server")).await;
+    registry.bind("a", &greeter("Hello")).await.unwrap();
+    names.shutdown().await;
+    drop(names);
+    assert!(matches!(registry.lookup_any("a").await, Err(RegistryError::Remote(_))));
+
+    let names = RegistryServer::builder().listen(&url).start().await.unwrap();
+    assert!(matches!(registry.lookup_any("a").await, Err(RegistryError::NotBound { .. })));
+    registry.bind("a", &greeter("Hello")).await.unwrap();
+    names.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_registry_lets_go_of_everything() {
+    let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
+    let (server, registry) = server_of(&names, &mem("server")).await;
+    for round in 0..3 {
+        registry.rebind("a", &greeter("Hello")).await.unwrap();
+        registry.bind(&format!("b{round}"), &greeter("Hello")).await.unwrap();
+    }
+    for entry in registry.list("").await.unwrap() {
+        registry.unbind(&entry.name).await.unwrap();
+    }
+    let released = async {
+        while (names.node().stats().imported_references, server.stats().exported_objects) != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::greeter::PATIENCE, released).await.expect("unbound objects are released");
+}
+
+/// A connection to a registry that can be cut without a goodbye.
+struct Cable {
+    address: SocketAddr,
+    carrying: JoinHandle<()>,
+}
+
+impl Cable {
+    async fn to(names: &RegistryServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = names.url().trim_start_matches("rmi://").to_owned();
+        let carrying = tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(target).await.unwrap();
+            // Ends only with the cable: neither side of these tests closes the connection.
+            tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
+        });
+        Self { address, carrying }
+    }
+
+    fn url(&self) -> String {
+        format!("rmi://{}", self.address)
+    }
+
+    async fn cut(self) {
+        self.carrying.abort();
+        self.carrying.await.ok();
+    }
+}

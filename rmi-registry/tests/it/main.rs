@@ -1,0 +1,10 @@
+//! Registries, servers and clients as whole nodes, and the program as a process of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod addresses;
+mod greeter;
+mod lifetime;
+mod names;
+#[cfg(unix)]
+mod program;

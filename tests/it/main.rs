@@ -1,0 +1,3 @@
+//! The integration tests of rmi: whole nodes, whole processes.
+
+mod smoke;

@@ -1,0 +1,11 @@
+use rmi::remote;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct BankError;
+
+#[remote]
+trait Bank {
+    async fn pay(&self) -> Result<(), BankError>;
+}
+
+fn main() {}

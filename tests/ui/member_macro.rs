@@ -1,0 +1,12 @@
+use rmi::remote;
+
+macro_rules! methods {
+    () => {};
+}
+
+#[remote]
+trait Bank {
+    methods!();
+}
+
+fn main() {}

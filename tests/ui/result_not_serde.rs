@@ -1,0 +1,10 @@
+use rmi::remote;
+
+struct Coin;
+
+#[remote]
+trait Bank {
+    async fn pay(&self) -> rmi::Result<Coin>;
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use rmi::remote;
+
+#[remote]
+struct Bank;
+
+fn main() {}

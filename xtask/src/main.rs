@@ -1,0 +1,82 @@
+//! The workshop: `cargo xtask check | test | bench | bless`. Needs nothing but cargo.
+
+mod counts;
+mod report;
+mod step;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::step::run_all;
+
+/// The workshop of rmi.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+
+    /// Run the steps that are left when one has failed.
+    #[arg(long, global = true)]
+    keep_going: bool,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, clippy and rustdoc, each with warnings denied; changes no file.
+    Check,
+    /// Every test there is: unit, integration and ui tests, doctests; the examples are built.
+    Test(Runner),
+    /// Measure rmi beside the floor, in release; tables at the end.
+    Bench(Bench),
+    /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
+    Bless(Runner),
+}
+
+#[derive(Args)]
+struct Runner {
+    /// Passed on to the runner of the tests: nextest where it is installed, else `cargo test`.
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Measure this row only (may be repeated); an unknown one lists all.
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
+
+    /// Short rounds: all rows in less than a minute, and noisier.
+    #[arg(long)]
+    quick: bool,
+
+    /// Write the tables to benches/RESULTS.md.
+    #[arg(long)]
+    write: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask check --keep-going       all complaints in one go
+  cargo xtask test                     what CI runs
+  cargo xtask test -- -p rmi-core      the tests of one package
+  cargo xtask bench --quick            a first look at the speed
+  cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
+
+Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let counted = matches!(cli.task, Task::Test(_) | Task::Bless(_));
+    let steps = match cli.task {
+        Task::Check => tasks::check(),
+        Task::Test(runner) => tasks::test(&runner.args),
+        Task::Bench(bench) => tasks::bench(&bench.only, bench.quick, bench.write),
+        Task::Bless(runner) => tasks::bless(&runner.args),
+    };
+    let finished = run_all(steps, cli.keep_going);
+    report::print(&finished, counted);
+    if finished.iter().any(|step| step.outcome.is_failure()) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,137 @@
+//! The steps of each task.
+
+use std::fs;
+
+use crate::step::{Output, Step, is_installed, root};
+
+pub(crate) fn check() -> Vec<Step> {
+    vec![
+        Step::cargo("format", "fmt --all -- --check").needs("fmt", "rustup component add rustfmt"),
+        Step::cargo("clippy", "clippy --workspace --all-targets -- -D warnings")
+            .needs("clippy", "rustup component add clippy"),
+        // Twice: links from public to private items show only without the private items, broken
+        // links in the docs of private items only with them.
+        Step::cargo("rustdoc", "doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"),
+        Step::cargo("rustdoc, private items", "doc --workspace --no-deps --document-private-items")
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    ]
+}
+
+pub(crate) fn test(args: &[String]) -> Vec<Step> {
+    let without_harness = tests_without_harness();
+    // First, since tests start these programs.
+    let mut steps = vec![Step::cargo("programs and examples", "build --workspace --bins --examples")];
+    steps.extend(run_tests("tests", args, &without_harness));
+    // nextest runs no doctests.
+    steps.push(Step::cargo("doctests", "test --workspace --doc --no-fail-fast").counted(Output::Stdout));
+    steps
+}
+
+pub(crate) fn bless(args: &[String]) -> Vec<Step> {
+    let blessed = |step: Step| {
+        // Ours for golden bytes, insta's for snapshots, trybuild's for compiler messages.
+        step.env("RMI_BLESS", "1").env("INSTA_UPDATE", "always").env("TRYBUILD", "overwrite")
+    };
+    run_tests("bless", args, &tests_without_harness()).into_iter().map(blessed).collect()
+}
+
+pub(crate) fn bench(only: &[String], quick: bool, write: bool) -> Vec<Step> {
+    let mut args: Vec<String> = only.iter().map(|row| format!("--only={row}")).collect();
+    args.extend(quick.then(|| "--quick".to_owned()));
+    args.extend(write.then(|| "--write".to_owned()));
+    vec![Step::cargo("bench", "run --release --package rmi-bench --").args(&args)]
+}
+
+/// The tests but for the doctests, with nextest where it is found.
+fn run_tests(name: &str, args: &[String], without_harness: &[WithoutHarness]) -> Vec<Step> {
+    let scope = if names_packages(args) { "" } else { "--workspace" };
+    if !is_installed("nextest") {
+        eprintln!("cargo nextest is not installed (cargo install cargo-nextest): the tests run with cargo test");
+        let step = Step::cargo(name, &format!("test {scope} --tests --examples --no-fail-fast")).args(args);
+        return vec![step.counted(Output::Stdout)];
+    }
+    let mut step = Step::cargo(name, &format!("nextest run {scope} --tests --examples --no-fail-fast")).args(args);
+    // nextest cannot list what has no harness.
+    if !without_harness.is_empty() {
+        let binaries: Vec<_> = without_harness.iter().map(|test| format!("binary(={})", test.name)).collect();
+        step = step.args(&["--filterset".to_owned(), format!("not ({})", binaries.join(" | "))]);
+    }
+    let mut steps = vec![step.counted(Output::Stderr)];
+    for WithoutHarness { package, name } in without_harness {
+        steps.push(Step::cargo(format!("test {name}"), &format!("test --package {package} --test {name}")));
+    }
+    steps
+}
+
+/// Whether the arguments for the runner choose packages themselves.
+fn names_packages(args: &[String]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+}
+
+/// An integration test with `harness = false`: a program that passes or fails as a whole.
+#[derive(Debug, PartialEq, Eq)]
+struct WithoutHarness {
+    package: String,
+    name: String,
+}
+
+fn tests_without_harness() -> Vec<WithoutHarness> {
+    let root = root();
+    let members = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut manifests: Vec<_> = members.chain([root]).map(|dir| dir.join("Cargo.toml")).collect();
+    manifests.sort();
+    manifests.iter().filter_map(|path| fs::read_to_string(path).ok()).flat_map(|text| without_harness(&text)).collect()
+}
+
+fn without_harness(manifest: &str) -> Vec<WithoutHarness> {
+    let (mut section, mut package, mut name) = ("", "", "");
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let value = value.split('#').next().unwrap_or(value).trim().trim_matches('"');
+        match (section, key.trim()) {
+            ("[package]", "name") => package = value,
+            ("[[test]]", "name") => name = value,
+            ("[[test]]", "harness") if value == "false" => {
+                found.push(WithoutHarness { package: package.to_owned(), name: name.to_owned() });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_without_harness_are_found_in_manifests() {
+        let manifest = "\
+[package]
+name = \"sample\"
+[[test]]
+name = \"usual\"
+[[test]]
+name = \"own\"
+harness = false # it is a program
+[[bench]]
+name = \"speed\"
+harness = false
+";
+        let own = WithoutHarness { package: "sample".to_owned(), name: "own".to_owned() };
+        assert_eq!(without_harness(manifest), [own]);
+    }
+
+    #[test]
+    fn a_package_in_the_arguments_narrows_the_scope() {
+        let args = |list: &[&str]| list.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+        assert!(names_packages(&args(&["-p", "rmi-core"])));
+        assert!(names_packages(&args(&["--package=rmi"])));
+        assert!(!names_packages(&args(&["calls", "--", "-p"])));
+    }
+}
