@@ -1,14 +1,134 @@
-//! Remote objects for Rust.
+//! Remote objects for Rust: annotate a trait, bind an object, look it up, call it.
+//!
+//! A trait under [`#[remote]`](macro@remote) becomes a remote interface. A registry binds names to references. A
+//! client looks one up and calls it as if it were local. An argument or a result is a **value**, which travels by copy,
+//! or a **remote reference**, [`Remote<dyn Trait>`](Remote), which travels by reference: returned objects, callbacks,
+//! objects of third nodes.
+//!
+//! # A server and a client
+//!
+//! ```
+//! use rmi::{Node, Registry, RegistryServer, Remote, RemoteError, remote};
+//!
+//! #[derive(Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
+//! pub enum BankError {
+//!     #[error("balance is only {balance}")]
+//!     Insufficient { balance: i64 },
+//!     #[error(transparent)]
+//!     Remote(#[from] RemoteError), // every error of a remote method can say that the call itself failed
+//! }
+//!
+//! #[remote]
+//! pub trait Account {
+//!     async fn withdraw(&self, amount: i64) -> Result<i64, BankError>;
+//! }
+//!
+//! #[remote]
+//! pub trait Bank {
+//!     async fn open(&self, owner: &str) -> Result<Remote<dyn Account>, BankError>;
+//! }
+//!
+//! struct Savings;
+//!
+//! #[remote]
+//! impl Account for Savings {
+//!     async fn withdraw(&self, amount: i64) -> Result<i64, BankError> {
+//!         if amount > 100 { Err(BankError::Insufficient { balance: 100 }) } else { Ok(100 - amount) }
+//!     }
+//! }
+//!
+//! struct Branch;
+//!
+//! #[remote]
+//! impl Bank for Branch {
+//!     async fn open(&self, _owner: &str) -> Result<Remote<dyn Account>, BankError> {
+//!         Ok(Remote::<dyn Account>::new(Savings)) // returned by reference
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The registry, mostly the program `rmiregistry`.
+//! let registry = RegistryServer::builder().listen("tcp://127.0.0.1:0").start().await?;
+//!
+//! // The server.
+//! let node = Node::builder().listen("tcp://127.0.0.1:0").start().await?;
+//! let names = Registry::connect_with(&node, &registry.url()).await?;
+//! names.bind("bank", &Remote::<dyn Bank>::new(Branch)).await?;
+//!
+//! // A client, on any machine.
+//! let bank = rmi::lookup::<dyn Bank>(&format!("{}/bank", registry.url())).await?;
+//! let account = bank.open("alice").await?;
+//! assert_eq!(account.withdraw(5).await?, 95);
+//! assert!(matches!(account.withdraw(500).await, Err(BankError::Insufficient { balance: 100 })));
+//! # node.shutdown().await;
+//! # registry.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | interface | a trait under `#[remote]`; at run time an id and a table of methods |
+//! | stub | the caller's object: implements the trait, turns each call into a message |
+//! | skeleton | the callee's generated half: turns a message into a method call |
+//! | node | a process's presence in the system ([`Node`]): dials, listens, exports; its [`NodeId`] is new at every start |
+//! | object table | object id → exported object, one per node |
+//! | reference | what travels: the owner's node id, its endpoints, the object id, the interfaces |
+//! | [`Remote`] | a reference as held in Rust: local object or stub, same type, same calls |
+//! | link | the connection between two nodes; calls go both ways over it |
+//! | lease | how long a node's references outlive the loss of its link |
+//! | registry | names → references; itself a remote object ([`Registry`], [`RegistryServer`]) |
+//!
+//! # The life of a call
+//!
+//! The stub encodes the arguments with the postcard format; a `Remote` among them goes into the message's reference
+//! table. The call leaves over the link to the object's owner, which is dialled at the first call. The owner finds the
+//! object, decodes the arguments and runs the method: in the reader where the method has proved quick, else in a task.
+//! The result, or the method's own error, comes back as the reply; an error of the runtime as a refusal. Dropping the
+//! caller's future cancels the call: the method's future is dropped at its next await.
+//!
+//! # What is guaranteed
+//!
+//! - **At most once.** A call is never sent twice. [`RemoteError::certainty`] says of a failed one whether it ran.
+//! - **An end.** Every call ends: 5 s to connect, 30 s for a call unless set otherwise ([`Limits`], [`CallOptions`]).
+//!   Nested calls inherit the time that is left.
+//! - **Order.** Calls of one node to one object begin in the order in which they were made.
+//! - **Lifetimes.** An exported object lives while a node holds a reference to it, a name is bound to it, or local code
+//!   holds its `Remote`. Dropping the last `Remote` on a node tells the owner at once. A lost node's references live for
+//!   one lease.
+//! - **Identity.** A reference that comes home is the original object again, without a network. Equality and hashes are
+//!   those of owner and object, whatever way the reference came.
+//! - **Isolation.** A panic in a method is that call's error. Whatever a peer sends can at worst end that peer's
+//!   connection.
+//! - **One port.** Callbacks come back over the connection that the client dialled.
+//!
+//! # What is not
+//!
+//! - A call whose answer was lost with its link may have run: [`Certainty::Unknown`].
+//! - The fields of types that travel by copy are not versioned: both sides must be built from the same definition, as
+//!   with any postcard data. Adding a method breaks nobody; changing one is a
+//!   [`SignatureMismatch`](ErrorKind::SignatureMismatch).
+//! - Nothing is encrypted or authenticated yet: keep nodes on networks that you trust.
 
 extern crate self as rmi;
 
 pub use rmi_core::endpoint::{Endpoint, EndpointError};
+pub use rmi_core::interface::{ImplementedBy, Interface};
+pub use rmi_core::transport;
 pub use rmi_core::{
     AnyRemote, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder, NodeError,
     NodeId, NodeStats, ObjectId, Remote, RemoteError, Result, WeakRemote,
 };
 pub use rmi_macros::remote;
-pub use rmi_registry::{Entry, Registry, RegistryError, RegistryServer, bind, lookup};
+pub use rmi_registry::{Entry, Registry, RegistryError, RegistryServer, RegistryServerBuilder, bind, lookup};
 
 #[doc(hidden)]
 pub use rmi_core::__private;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

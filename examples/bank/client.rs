@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use rmi::{CallOptions, Node, Remote, remote};
 use tokio::task::JoinSet;
 
@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     tokio::select! {
         report = replay_share(options) => writeln!(io::stdout(), "report {}", report?)?,
-        () = child::told_to_leave(options.attached) => bail!("told to leave before the end"),
+        // Who started it knows why.
+        () = child::told_to_leave(options.attached) => ensure!(options.attached, "interrupted"),
     }
     Node::current().shutdown().await;
     Ok(())

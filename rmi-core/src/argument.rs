@@ -144,7 +144,7 @@ impl<'m, T: Serialize + Deserialize<'m>> Argument<'m> for T {
 }
 
 impl<'m> Argument<'m> for str {
-    type Held = &'m str;
+    type Held = &'m Self;
 }
 
 impl<'m, T: Serialize + Deserialize<'m>> Argument<'m> for [T] {

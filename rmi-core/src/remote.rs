@@ -36,7 +36,7 @@ pub struct Remote<I: ?Sized> {
     referent: Referent,
 }
 
-impl<I: ?Sized + Interface> Remote<I> {
+impl<I: ?Sized> Remote<I> {
     /// Wraps a local object and draws its id. Wrap an object once, then clone the `Remote`.
     ///
     /// It is exported by the first node that it travels over, and belongs to it.
@@ -47,7 +47,9 @@ impl<I: ?Sized + Interface> Remote<I> {
     {
         Self::from_arc(I::wrap(object))
     }
+}
 
+impl<I: ?Sized + Interface> Remote<I> {
     /// Wraps a local object that is shared already. Wrapping one object twice makes two remote
     /// objects.
     #[must_use]

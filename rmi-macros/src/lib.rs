@@ -1,7 +1,7 @@
 //! The `#[remote]` attribute of rmi: on a trait it makes a remote interface, on an `impl` of one it
 //! lets the methods be `async fn`.
 //!
-//! In three steps: [`args`] and syn parse, [`model`] checks and keeps what matters, [`expand`]
+//! In three steps: `args` and syn parse, `model` checks and keeps what matters, `expand`
 //! writes the code. Only the first two can fail.
 
 mod args;
