@@ -70,7 +70,9 @@ impl Child {
     /// Tells it to leave, ends it where it does not, and reaps it.
     pub(crate) async fn end(mut self) {
         drop(self.input.take());
-        if timeout(Self::LEAVE, self.process.wait()).await.is_err() {
+        // It could not leave while it writes to a full pipe: what it still says is read.
+        let leaves = async { while let Ok(Some(_)) = self.line().await {} };
+        if timeout(Self::LEAVE, leaves).await.is_err() {
             eprintln!("{} does not leave and is killed", self.name);
             // An error would mean that it has just left.
             _ = self.process.kill().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use futures_util::future::{select, try_join_all};
+use futures_util::future::{join_all, select, try_join_all};
 use indicatif::{ProgressBar, ProgressStyle};
 use rmi::{Node, Remote};
 use tokio::time::sleep;
@@ -37,9 +37,10 @@ struct Cast {
 }
 
 impl Cast {
-    /// In the reverse of their order, so that nobody misses somebody who left.
+    /// The clients first, the registry last, so that nobody misses somebody who left.
     async fn end(self) {
-        for child in self.clients.into_iter().chain(self.server).chain(self.registry) {
+        join_all(self.clients.into_iter().map(Child::end)).await;
+        for child in self.server.into_iter().chain(self.registry) {
             child.end().await;
         }
     }

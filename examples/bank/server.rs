@@ -75,9 +75,9 @@ impl Page {
     async fn tell_refusal(&self, cents: i64, balance: i64) {
         let audits = self.audits.lock().clone();
         for audit in audits {
-            if let Err(error) = audit.refused(&self.owner, cents, balance).await {
+            let Err(error) = audit.refused(&self.owner, cents, balance).await else { continue };
+            if self.audits.lock().extract_if(.., |other| *other == audit).count() > 0 {
                 eprintln!("an audit is dropped: {error}");
-                self.audits.lock().retain(|other| *other != audit);
             }
         }
     }

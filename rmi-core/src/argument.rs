@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    error::{Certainty, RemoteError},
+    error::{Certainty, RemoteError, Returned},
     marshal::{ArgumentDecoder, ArgumentEncoder},
     skeleton::Responder,
     stub::Answer,
@@ -313,7 +313,10 @@ fn decode<T, E: From<RemoteError> + DeserializeOwned>(
     let mut from = answer.decoder(references);
     let decoded = match answer.verdict() {
         Verdict::Ok => value(&mut from).map(Ok),
-        Verdict::Err => from.value::<E>().map(Err),
+        Verdict::Err => {
+            let _returned = Returned::enter();
+            from.value::<E>().map(Err)
+        }
     };
     match decoded.and_then(|result| from.finish().map(|()| result)) {
         Ok(result) => result,

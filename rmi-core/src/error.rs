@@ -1,6 +1,6 @@
 //! What a remote call can fail with, and whether it ran.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{cell::Cell, error::Error, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -347,12 +347,35 @@ impl Serialize for RemoteError {
     }
 }
 
+thread_local! {
+    static RETURNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, the errors that this thread decodes were returned by a method: it ran, whatever
+/// became of the calls that it made itself.
+pub(crate) struct Returned {
+    outer: bool,
+}
+
+impl Returned {
+    pub(crate) fn enter() -> Self {
+        Self { outer: RETURNED.replace(true) }
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        RETURNED.set(self.outer);
+    }
+}
+
 impl<'de> Deserialize<'de> for RemoteError {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let fields = Fields::<String>::deserialize(deserializer)?;
+        let certainty = if RETURNED.get() { Certainty::Executed } else { Certainty::from_number(fields.certainty) };
         Ok(Self(Box::new(Inner {
             kind: ErrorKind::from_number(fields.kind),
-            certainty: Certainty::from_number(fields.certainty),
+            certainty,
             message: fields.message,
             method: fields.method,
             object: fields.object,

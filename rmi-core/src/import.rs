@@ -17,18 +17,15 @@
 //! Calls begin in the order in which they were made: while one waits for the way, those after it
 //! queue at the gate.
 
-use std::sync::{
-    Arc, OnceLock, Weak,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::Mutex as Gate;
 
 use crate::{
     connection::Link,
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
+    gate::Gate,
     id::{NodeId, ObjectId},
     node::Node,
     object::InterfaceSet,
@@ -47,9 +44,7 @@ pub(crate) struct Import {
     /// Where its owner listens, as far as this node may dial it.
     endpoints: Arc<[Endpoint]>,
     way: Mutex<Way>,
-    /// Calls that wait at the gate: a call that finds any joins them.
-    waiting: AtomicU32,
-    gate: OnceLock<Box<Gate<()>>>,
+    gate: Gate,
 }
 
 /// A reference held over a link; given back when dropped.
@@ -76,8 +71,8 @@ enum Way {
 }
 
 /// What a call needs to start: the link, and how the object is called over it.
-pub(crate) struct Start<'a> {
-    pub(crate) link: &'a Arc<Link<Referent>>,
+pub(crate) struct Start {
+    pub(crate) link: Arc<Link<Referent>>,
     pub(crate) target: Target,
 }
 
@@ -95,8 +90,7 @@ impl Import {
             interfaces: held.interfaces,
             endpoints,
             way: Mutex::new(Way::Held(Hold { link: link.clone(), slot: held.slot })),
-            waiting: AtomicU32::new(0),
-            gate: OnceLock::new(),
+            gate: Gate::default(),
         })
     }
 
@@ -110,8 +104,7 @@ impl Import {
             interfaces: InterfaceSet::new(interfaces),
             endpoints: Arc::from([]),
             way: Mutex::new(Way::Dead(error)),
-            waiting: AtomicU32::new(0),
-            gate: OnceLock::new(),
+            gate: Gate::default(),
         })
     }
 
@@ -160,42 +153,37 @@ impl Import {
     /// # Errors
     ///
     /// Where there is no way to the owner; nothing was sent then.
-    pub(crate) async fn start<R>(self: &Arc<Self>, start: impl FnOnce(Start<'_>) -> R) -> Result<R, RemoteError> {
+    pub(crate) async fn start<R>(self: &Arc<Self>, start: impl FnOnce(Start) -> R) -> Result<R, RemoteError> {
         let start = match self.try_start(start, false) {
             Ok(started) => return Ok(started),
             Err(start) => start,
         };
-        let waiting = Waiting::new(&self.waiting);
-        let gate = self.gate().lock().await;
+        let _turn = self.gate.enter().await;
         let mut start = start;
-        let started = loop {
+        loop {
             start = match self.try_start(start, true) {
-                Ok(started) => break started,
+                Ok(started) => return Ok(started),
                 Err(start) => start,
             };
             self.find_way().await?;
-        };
-        drop(waiting);
-        drop(gate);
-        Ok(started)
-    }
-
-    fn gate(&self) -> &Gate<()> {
-        self.gate.get_or_init(Box::default)
+        }
     }
 
     /// Starts a call if there is a way now. Gives it back otherwise.
-    fn try_start<R, S: FnOnce(Start<'_>) -> R>(&self, start: S, at_gate: bool) -> Result<R, S> {
-        if !at_gate && self.waiting.load(Ordering::Acquire) > 0 {
+    fn try_start<R, S: FnOnce(Start) -> R>(&self, start: S, at_gate: bool) -> Result<R, S> {
+        if !at_gate && !self.gate.is_free() {
             return Err(start);
         }
-        let way = self.way.lock();
-        match &*way {
-            Way::Held(Hold { link, slot }) if self.is_usable(link) => {
-                Ok(start(Start { link, target: Target::Slot(*slot) }))
-            }
-            Way::Acquiring { link, .. } if link.is_open() => Ok(start(Start { link, target: Target::Object(self.id) })),
-            _ => Err(start),
+        // The way is let go of before the call starts: a call that passes this very reference looks
+        // at it again. The slot stays: it is given up only once its link takes no calls.
+        let found = match &*self.way.lock() {
+            Way::Held(Hold { link, slot }) if self.is_usable(link) => Some((link.clone(), Target::Slot(*slot))),
+            Way::Acquiring { link, .. } if link.is_open() => Some((link.clone(), Target::Object(self.id))),
+            _ => None,
+        };
+        match found {
+            Some((link, target)) => Ok(start(Start { link, target })),
+            None => Err(start),
         }
     }
 
@@ -258,18 +246,19 @@ impl Import {
     fn handle_refused(&self, link: &Arc<Link<Referent>>, error: RemoteError) {
         let mut way = self.way.lock();
         let before = match &mut *way {
-            Way::Acquiring { link: asked, .. } if asked.number() == link.number() => {
+            Way::Acquiring { link: asked, pin } if asked.number() == link.number() => {
                 if error.kind() == ErrorKind::NoSuchObject {
                     Some(std::mem::replace(&mut *way, Way::Dead(error)))
                 } else {
-                    // The link was lost: the next call tries anew, and the pin stays until then.
-                    None
+                    // It was not answered: the next call asks anew, and the pin stays until then.
+                    pin.take().map(|hold| std::mem::replace(&mut *way, Way::Held(hold)))
                 }
             }
             _ => None,
         };
         drop(way);
         drop(before);
+        self.node.deaths().notify_waiters();
     }
 
     /// The node that gave this reference closes or is lost: goes to the owner before the owner's
@@ -284,12 +273,8 @@ impl Import {
         if direct {
             return Ok(());
         }
-        let waiting = Waiting::new(&self.waiting);
-        let gate = self.gate().lock().await;
-        let found = self.find_way().await;
-        drop(waiting);
-        drop(gate);
-        found
+        let _turn = self.gate.enter().await;
+        self.find_way().await
     }
 
     /// Whether the reference is held through a third node.
@@ -301,13 +286,21 @@ impl Import {
     /// not replaced within the lease. Keeps nothing meanwhile: a reference that this node drops
     /// is gone too.
     pub(crate) async fn broken(import: Weak<Self>) -> RemoteError {
+        let gone = || RemoteError::new(ErrorKind::Cancelled, "this node has dropped the reference");
+        let Some(node) = import.upgrade().map(|import| import.node.clone()) else { return gone() };
         loop {
+            // Listens before it looks, so that no death is missed.
+            let mut death = std::pin::pin!(node.deaths().notified());
+            death.as_mut().enable();
             let link = match import.upgrade().map(|import| import.link()) {
                 Some(Ok(link)) => link,
                 Some(Err(dead)) => return dead,
-                None => return RemoteError::new(ErrorKind::Cancelled, "this node has dropped the reference"),
+                None => return gone(),
             };
-            let ended = link.wait_ended().await;
+            let ended = tokio::select! {
+                ended = link.wait_ended() => ended,
+                () = death => continue,
+            };
             let Some(held) = import.upgrade() else { continue };
             let direct = link.peer().node == held.owner;
             if direct && ended.goodbye {
@@ -355,21 +348,5 @@ async fn finish_acquire(import: Weak<Import>, node: Node, call: PendingCall) {
                 import.handle_refused(&link, error);
             }
         }
-    }
-}
-
-/// Counts a call at the gate.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -26,6 +26,7 @@ pub mod transport;
 mod any;
 pub mod argument;
 mod context;
+mod gate;
 mod import;
 pub mod interface;
 pub mod marshal;

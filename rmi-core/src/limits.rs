@@ -38,6 +38,8 @@ pub struct Limits {
     pub references: u32,
     /// Methods and interface lists that one peer may number on a link (default 65,536).
     pub definitions: u32,
+    /// Bytes of memory that the names in them may take (default 8 MiB).
+    pub definition_bytes: u64,
     /// Objects that one peer may hold of this node (default 16 Mi).
     pub exports: u32,
     /// Time to connect and shake hands (default 5 s).
@@ -65,6 +67,7 @@ impl Default for Limits {
             decoded_bytes: 512 << 20,
             references: 65_536,
             definitions: 65_536,
+            definition_bytes: 8 << 20,
             exports: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),

@@ -14,6 +14,7 @@ use crate::{
     connection::{Kept, Link},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
+    gate::Gate,
     id::{NodeId, ObjectId},
     import::Import,
     interface::{Interface, InterfaceDescriptor},
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) node: Node,
     pub(crate) endpoint: Endpoint,
     pub(crate) name: String,
+    pub(crate) gate: Gate,
 }
 
 /// A local object that is wrapped in a `Remote`.
@@ -193,10 +195,10 @@ impl fmt::Debug for Referent {
 }
 
 impl Kept for Referent {
-    fn is_last(&self) -> bool {
+    fn is_last_of(&self, many: usize) -> bool {
         match self {
-            Self::Own(object) => Arc::strong_count(object) == 1,
-            Self::Foreign(import) => Arc::strong_count(import) == 1,
+            Self::Own(object) => Arc::strong_count(object) <= many,
+            Self::Foreign(import) => Arc::strong_count(import) <= many,
             Self::Service(_) => false,
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     any::AnyRemote,
     endpoint::Endpoint,
     error::RemoteError,
+    gate::Gate,
     id::{NodeId, ObjectId},
     import::Import,
     interface::{ImplementedBy, Interface},
@@ -62,7 +63,7 @@ impl<I: ?Sized + Interface> Remote<I> {
     /// so it outlives restarts of the service's node. It cannot be passed on.
     #[must_use]
     pub fn service(node: &Node, endpoint: Endpoint, name: &str) -> Self {
-        let service = Service { node: node.clone(), endpoint, name: name.to_owned() };
+        let service = Service { node: node.clone(), endpoint, name: name.to_owned(), gate: Gate::default() };
         Self::stub(Referent::Service(Arc::new(service)), CallOptions::new())
     }
 

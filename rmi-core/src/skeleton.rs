@@ -130,7 +130,8 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if !self.answered {
+        // A panic unwinds through here first, and is told by who catches it.
+        if !self.answered && !std::thread::panicking() {
             let message = "the method was dropped before it ended";
             let error = RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed);
             let id = self.id;

@@ -98,6 +98,9 @@ impl fmt::Debug for OutgoingCall<'_> {
     }
 }
 
+/// Between the starts of dials to several endpoints, and for the handshake's way back.
+const CONNECT_SLACK: Duration = Duration::from_millis(250);
+
 /// An encoded call on its way to a link.
 struct Ready<'a> {
     method: &'static Method,
@@ -105,6 +108,8 @@ struct Ready<'a> {
     order: ObjectId,
     payload: &'a mut BytesMut,
     references: Vec<Referent>,
+    /// When it was made.
+    now: Time,
     deadline: Time,
     depth: u32,
 }
@@ -136,12 +141,13 @@ impl<'a> OutgoingCall<'a> {
                 return Err(name(error.with_certainty(Certainty::NotSent)));
             }
         };
-        let (deadline, depth) = time_and_depth(node, &stub.options);
+        let now = node.now();
+        let (deadline, depth) = time_and_depth(node, now, &stub.options);
         let order = match &stub.destination {
             Destination::Object(import) => import.id(),
             Destination::Service(service) => service_order(&service.name),
         };
-        let ready = Ready { method, node, order, payload: &mut payload, references, deadline, depth };
+        let ready = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
         let started = stub.start(ready).await;
         recycle(payload);
         let call = started.map_err(name)?;
@@ -159,38 +165,49 @@ impl<'a> OutgoingCall<'a> {
 
 impl Stub {
     async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-        let node = call.node;
-        let limit = node.instant(call.deadline.min(node.now() + node.limits().connect_timeout));
+        let (node, now, deadline) = (call.node, call.now, call.deadline);
+        // A dial ends by itself; what waits behind others that dial ends a little later.
+        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        let limit = || node.instant(deadline.min(connected));
         let late = || {
-            let message = "no connection to the object's node within the time for the call";
-            RemoteError::new(ErrorKind::DeadlineExceeded, message).with_certainty(Certainty::NotSent)
+            let error = if deadline <= connected {
+                let message = "no connection to the object's node within the time for the call";
+                RemoteError::new(ErrorKind::DeadlineExceeded, message)
+            } else {
+                RemoteError::new(ErrorKind::Unreachable, "no connection to the object's node in time")
+            };
+            error.with_certainty(Certainty::NotSent)
         };
         match &self.destination {
             Destination::Object(import) => {
-                let start = |Start { link, target }: Start<'_>| start(link, target, call);
+                let start = |Start { link, target }| start(&link, target, call);
                 let mut started = std::pin::pin!(import.start(start));
                 // A way that is there needs no timer.
                 match futures_util::poll!(started.as_mut()) {
                     std::task::Poll::Ready(started) => started?,
-                    std::task::Poll::Pending => tokio::time::timeout_at(limit, started).await.map_err(|_| late())??,
+                    std::task::Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
                 }
             }
             Destination::Service(service) => {
-                let link = match service.node.open_link_at(&service.endpoint) {
-                    Some(link) => link,
+                let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
+                let target = Target::Service(service.name.clone());
+                match open {
+                    Some(link) => start(&link, target, call),
                     None => {
-                        let dialled = service.node.link_at(&service.endpoint);
-                        tokio::time::timeout_at(limit, dialled).await.map_err(|_| late())??
+                        let started = async {
+                            let _turn = service.gate.enter().await;
+                            start(&service.node.link_at(&service.endpoint).await?, target, call)
+                        };
+                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
                     }
-                };
-                start(&link, Target::Service(service.name.clone()), call)
+                }
             }
         }
     }
 }
 
 fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-    let Ready { method, node, order, payload, references, deadline, depth } = call;
+    let Ready { method, node, order, payload, references, deadline, depth, .. } = call;
     let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
     let call = StartCall {
         target,
@@ -201,17 +218,18 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
         deadline: Some(deadline),
         depth,
     };
+    // Later than `now` of the call, where it waited for its way: the time left must be true.
     let key = link.start_call(node.now(), call)?;
     Ok(PendingCall::new(link.clone(), key))
 }
 
 /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
 /// than the handler's own call has left.
-fn time_and_depth(node: &Node, options: &CallOptions) -> (Time, u32) {
+fn time_and_depth(node: &Node, now: Time, options: &CallOptions) -> (Time, u32) {
     let own = options.timeout.unwrap_or(node.limits().call_timeout);
     match Current::inherited() {
-        None => (node.now() + own, 0),
-        Some((left, depth)) => (node.now() + left.map_or(own, |left: Duration| left.min(own)), depth + 1),
+        None => (now + own, 0),
+        Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),
     }
 }
 

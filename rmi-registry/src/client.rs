@@ -122,10 +122,10 @@ impl Registry {
     /// [`WrongInterface`](RegistryError::WrongInterface) where the object does not implement `I`.
     pub async fn lookup<I: ?Sized + Interface>(&self, name: &str) -> Result<Remote<I>, RegistryError> {
         let object = self.lookup_any(name).await?;
-        object.cast::<I>().map_err(|_| RegistryError::WrongInterface {
+        object.cast::<I>().map_err(|error| RegistryError::WrongInterface {
             name: name.to_owned(),
-            wanted: I::descriptor().name.to_string(),
-            found: object.interfaces(),
+            wanted: error.wanted().to_owned(),
+            found: error.found().to_vec(),
             registry: self.url.clone(),
         })
     }

@@ -84,6 +84,12 @@ pub enum RegistryError {
         /// The registry's URL.
         registry: String,
     },
+    /// A registry was not started.
+    #[error("the registry cannot start: {reason}")]
+    NotStarted {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
 }
 
 impl RegistryError {
@@ -96,7 +102,7 @@ impl RegistryError {
             | Self::WrongInterface { registry, .. }
             | Self::AccessDenied { registry, .. }
             | Self::NotListening { registry, .. } => url.clone_into(registry),
-            Self::InvalidName { .. } | Self::InvalidUrl { .. } | Self::Remote(_) => {}
+            Self::InvalidName { .. } | Self::InvalidUrl { .. } | Self::Remote(_) | Self::NotStarted { .. } => {}
         }
         self
     }
@@ -136,6 +142,7 @@ mod tests {
             RegistryError::Remote(RemoteError::new(ErrorKind::Unreachable, "no answer")),
             RegistryError::InvalidUrl { url: "x".into(), reason: "it is short".into() },
             RegistryError::NotListening { name, registry },
+            RegistryError::NotStarted { reason: "the port is taken".into() },
         ]
     }
 
@@ -155,6 +162,7 @@ mod tests {
                 "cannot use the URL \"x\": it is short",
                 "\"bank\" cannot be bound at rmi://h:1099: its node listens nowhere, so nobody could call it; start \
                  the node with Node::builder().listen(\"tcp://0.0.0.0:0\") and use Registry::connect_with(&node, url)",
+                "the registry cannot start: the port is taken",
             ]
         );
     }

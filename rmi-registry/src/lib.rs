@@ -41,8 +41,8 @@
 //!
 //! # How long a name lasts
 //! Until it is unbound, until another object is bound to it, or until its server is gone: at once
-//! where the server says goodbye, after the registry's lease where the server was lost. Names are
-//! kept in memory only.
+//! where the server says goodbye, after the lease of the server's node where it was lost. Names
+//! are kept in memory only.
 //!
 //! # Who may do what
 //! Everybody who reaches the registry may look names up and list them, and whoever holds a

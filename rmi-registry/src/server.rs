@@ -1,8 +1,9 @@
 //! A registry that others call.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use rmi_core::{ErrorKind, Node, Remote, RemoteError};
+use rmi_core::{Node, Remote};
+use tokio::runtime::Handle;
 
 use crate::{
     error::RegistryError,
@@ -13,8 +14,8 @@ use crate::{
 
 /// A registry in this process: names that others look up, and bind from this host.
 ///
-/// Several can run in one process, each on a node of its own. Dropped, it forgets its names and
-/// answers no more; [`shutdown`](Self::shutdown) also lets the calls in flight end.
+/// Several can run in one process, each on a node of its own. Dropped, it ends too, but only
+/// [`shutdown`](Self::shutdown) waits for that.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), rmi_registry::RegistryError> {
@@ -60,11 +61,14 @@ impl RegistryServer {
 
     /// Forgets all names and answers no more. A node that the registry started for itself is shut
     /// down, which waits for the calls being served; one given to the builder goes on.
+    ///
+    /// # Cancel safety
+    /// Once begun, the shutdown goes on when the future is dropped.
     pub async fn shutdown(&self) {
-        self.withdraw();
         if self.owns_node {
             self.node.shutdown().await;
         }
+        self.withdraw();
     }
 
     fn withdraw(&self) {
@@ -76,6 +80,12 @@ impl RegistryServer {
 impl Drop for RegistryServer {
     fn drop(&mut self) {
         self.withdraw();
+        if self.owns_node
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let node = self.node.clone();
+            runtime.spawn(async move { node.shutdown().await });
+        }
     }
 }
 
@@ -96,7 +106,9 @@ impl RegistryServerBuilder {
         self
     }
 
-    /// How long a name outlives the loss of its server's connection (default 30 s).
+    /// The lease of the registry's node (default 30 s): who is silent for a third of it is taken for
+    /// lost, as after a third of the other side's lease, if that is shorter. How long the names of a
+    /// lost server last is told by the lease of the server's own node.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
@@ -126,10 +138,10 @@ impl RegistryServerBuilder {
     async fn started_node(self) -> Result<Node, RegistryError> {
         if let Some(node) = self.node {
             if !self.listen.is_empty() || self.lease.is_some() {
-                return Err(unusable("the node given has its own endpoints and lease; leave out listen and lease"));
+                return Err(not_started("the node given has its own endpoints and lease; leave out listen and lease"));
             }
             if node.endpoints().is_empty() {
-                return Err(unusable("the node given listens nowhere; start it with Node::builder().listen(url)"));
+                return Err(not_started("the node given listens nowhere; start it with Node::builder().listen(url)"));
             }
             return Ok(node);
         }
@@ -141,10 +153,16 @@ impl RegistryServerBuilder {
         for url in if self.listen.is_empty() { &default[..] } else { &self.listen } {
             builder = builder.listen(url.parse::<RegistryUrl>()?.listened()?.to_string());
         }
-        builder.start().await.map_err(|error| unusable(&error.to_string()))
+        builder.start().await.map_err(|error| not_started(with_causes(&error)))
     }
 }
 
-fn unusable(message: &str) -> RegistryError {
-    RemoteError::new(ErrorKind::Other, format!("a registry cannot start: {message}")).into()
+fn not_started(reason: impl Into<String>) -> RegistryError {
+    RegistryError::NotStarted { reason: reason.into() }
+}
+
+/// An error and its causes on one line, without those that it repeats itself.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |line, cause| if line.contains(&cause) { line } else { format!("{line}: {cause}") })
 }

@@ -1,7 +1,7 @@
 //! Who is measured. Every peer serves the same object and calls it over one connection.
 
 mod floor;
-// mod rmi;
+mod rmi;
 
 use std::{any::Any, future::Future};
 
@@ -13,8 +13,8 @@ use clap::ValueEnum;
 pub(crate) enum Peer {
     /// The least that such a call can cost on tokio.
     Floor,
-    // /// This project.
-    // Rmi,
+    /// This project.
+    Rmi,
 }
 
 /// A client's hold on the object.
@@ -42,7 +42,7 @@ impl Peer {
     pub(crate) async fn serve(self) -> Result<Served> {
         match self {
             Self::Floor => floor::serve().await,
-            // Self::Rmi => rmi::serve().await,
+            Self::Rmi => rmi::serve().await,
         }
     }
 
@@ -50,7 +50,7 @@ impl Peer {
     pub(crate) async fn visit<V: Visit>(self, url: &str, visit: V) -> Result<V::Output> {
         match self {
             Self::Floor => visit.visit(floor::connect(url).await?).await,
-            // Self::Rmi => visit.visit(rmi::connect(url).await?).await,
+            Self::Rmi => visit.visit(rmi::connect(url).await?).await,
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Dispatch<O, F> {
     places: Arc<Places>,
     starts: Arc<Starts<O, F>>,
     running: Arc<Running>,
+    /// When the last call in the reader ended, or the batch began: the clock is read once a call.
+    last: Instant,
 }
 
 /// Which methods have earned the place in the reader, by their number on the link.
@@ -86,19 +88,25 @@ struct Handler<O, F> {
 impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     pub(super) fn new(link: Arc<Link<O>>) -> Self {
         let starts = Arc::new(Starts(Mutex::new(HashMap::default())));
-        Self { link, places: Arc::default(), starts, running: Arc::default() }
+        Self { link, places: Arc::default(), starts, running: Arc::default(), last: Instant::now() }
+    }
+
+    /// Calls of one read begin.
+    pub(super) fn begin_batch(&mut self) {
+        self.last = Instant::now();
     }
 
     /// Starts the handler of a call to this object.
-    pub(super) fn start(&self, id: CallId, object: ObjectId, method: MethodNumber, future: F) {
+    pub(super) fn start(&mut self, id: CallId, object: ObjectId, method: MethodNumber, future: F) {
         let mut handler = Handler { link: self.link.clone(), id, future: Some(future) };
         let queued = self.starts.0.lock().contains_key(&object);
         if !queued && self.places.is_quick(method) {
-            let began = Instant::now();
             // Nobody needs to wake the reader for it: if it is not ready it goes on in a task,
             // which polls it again.
             let ended = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-            let took = began.elapsed();
+            let now = Instant::now();
+            let took = now - self.last;
+            self.last = now;
             if !ended || took > QUICK {
                 self.places.note(method, ended, took);
             }
@@ -166,10 +174,11 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
     let id = handler.id;
     let mut handler = Abortable::new(handler, abort);
     let began = Instant::now();
-    let ended = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx).is_ready())).await;
-    places.note(method, ended, began.elapsed());
+    let first = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
+    // A handler that was aborted did not prove anything.
+    places.note(method, matches!(first, Poll::Ready(Ok(()))), began.elapsed());
     hand_on(object, starts, places, running.clone());
-    if !ended {
+    if first.is_pending() {
         let _ = handler.await;
     }
     running.0.lock().remove(&id);

@@ -13,7 +13,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::time::Sleep;
 
-use super::{Ended, Kept, Link, dispatch::Dispatch};
+use super::{Close, Ended, Kept, Link, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
@@ -33,6 +33,13 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
 
     /// The peer takes no more calls.
     fn handle_closing(&self, link: &Arc<Link<O>>);
+
+    /// The link is closing, and no call of the peer waits for its answer.
+    fn handle_quiet(&self);
+
+    /// Whether others hold objects of this link's peer through this node. Leaving it without a
+    /// goodbye gives them its lease to ask it themselves.
+    fn is_giver_of(&self, link: &Link<O>) -> bool;
 
     /// The link has ended. `given` is what the peer held.
     fn handle_ended(&self, link: &Arc<Link<O>>, ended: &Ended, given: Vec<O>);
@@ -55,10 +62,12 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     /// Calls that arrived while too much waits to be written.
     held_back: VecDeque<Arrived<O>>,
     sleep: Pin<Box<Sleep>>,
+    /// When it fires.
+    armed: Time,
     /// The peer said goodbye.
     goodbye: bool,
-    /// This node said goodbye, and waits until then for the peer to close: a socket that is closed
-    /// with something unread may lose its last words.
+    /// This node has said its last words, and waits until then for the peer to close: a socket that
+    /// is closed with something unread may lose them.
     leaving: Option<Time>,
     finished: bool,
 }
@@ -71,7 +80,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let held_back = VecDeque::new();
         let events = Vec::new();
         let (goodbye, leaving, finished) = (false, None, false);
-        Self { link, host, limits, read, events, dispatch, held_back, sleep, goodbye, leaving, finished }
+        let armed = Time::START;
+        Self { link, host, limits, read, events, dispatch, held_back, sleep, armed, goodbye, leaving, finished }
     }
 
     /// Drives the connection to its end.
@@ -81,18 +91,20 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             ended = poll_fn(|cx| self.poll_step(cx)).await.err();
         }
         let cause = ended.unwrap_or_else(|| RemoteError::new(ErrorKind::ConnectionLost, "the connection ended"));
-        self.finish(cause);
+        let (ended, given) = self.finish(cause);
+        self.host.handle_ended(&self.link, &ended, given);
     }
 
     /// Waits until there is something to do, and does it: reads, writes, looks at the time.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
         self.link.driver.register(cx.waker());
         let read = self.poll_read(cx)?;
-        self.release_held_back();
-        let written = self.poll_write(cx)?;
         self.poll_close()?;
+        let written = self.poll_write(cx)?;
+        let released = self.release_held_back();
         let time = self.poll_time(cx)?;
-        if read.is_ready() || written.is_ready() || time.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let again = read.is_ready() || written.is_ready() || released || time.is_ready();
+        if again { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Reads once, and handles all whole frames that this brought.
@@ -134,6 +146,10 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     fn handle_events(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        self.dispatch.begin_batch();
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             match event {
@@ -159,7 +175,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         }
     }
 
-    fn start(&self, call: Arrived<O>) {
+    fn start(&mut self, call: Arrived<O>) {
         let (id, method) = (call.id, call.number);
         if let Some((object, handler)) = self.host.serve(&self.link, call) {
             self.dispatch.start(id, object, method, handler);
@@ -177,13 +193,20 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.dispatch.cancel(id);
     }
 
-    /// Enough was written: the calls held back begin.
-    fn release_held_back(&mut self) {
+    /// Enough was written: calls held back begin. Whether any did.
+    fn release_held_back(&mut self) -> bool {
+        if self.held_back.is_empty() {
+            return false;
+        }
+        self.dispatch.begin_batch();
+        let mut released = false;
         while !self.held_back.is_empty() && self.link.locked.lock().session.output_len() <= self.limits.outbox_bytes {
             if let Some(call) = self.held_back.pop_front() {
                 self.start(call);
+                released = true;
             }
         }
+        released
     }
 
     /// Writes until nothing is left or the socket is full.
@@ -191,12 +214,14 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         loop {
             let written = self.link.step(|locked| {
                 let written = self.link.write(locked);
-                // While the socket is full, the driver goes on when it is writable again.
-                locked.flushing = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-                written
+                // While something is left, because the socket is full or others want the session,
+                // this driver goes on with it.
+                locked.flushing = locked.session.has_output();
+                written.map(|()| locked.flushing)
             });
             match written {
-                Ok(()) => return Poll::Pending,
+                Ok(false) => return Poll::Pending,
+                Ok(true) => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(self.lost(&error))),
             }
@@ -214,50 +239,58 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         if self.goodbye {
             return Err(RemoteError::new(ErrorKind::ConnectionLost, "the peer's node has shut down"));
         }
-        let now = self.link.clock.now();
-        let shut_down = || RemoteError::new(ErrorKind::Shutdown, "this node has shut down");
-        match self.leaving {
-            Some(until) if until <= now => Err(shut_down()),
-            Some(_) => Ok(()),
-            None => {
-                self.leaving = self.link.step(|locked| {
-                    let close = locked.closing.as_mut()?;
-                    if close.until > now && !locked.session.is_drained() {
-                        return None;
-                    }
-                    let until = now + LINGER;
-                    close.until = until;
-                    locked.session.goodbye("shutdown");
-                    // An error of the socket is found by the next read.
-                    let _ = self.link.write(locked);
-                    Some(until)
-                });
+        let close = self.link.locked.lock().closing;
+        match close {
+            None => Ok(()),
+            Some(Close::Draining) => {
+                if self.link.is_quiet() {
+                    self.host.handle_quiet();
+                }
                 Ok(())
             }
+            Some(Close::Leaving { goodbye }) => self.leave(goodbye),
         }
     }
 
-    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+    /// Says goodbye once, and ends when the peer has closed, or when it had the time to. Without a
+    /// goodbye it ends when all is written.
+    fn leave(&mut self, goodbye: bool) -> Result<(), RemoteError> {
         let now = self.link.clock.now();
-        let (handled, next) = self.link.step(|locked| {
-            let due = locked.session.next_timeout() <= now;
-            let handled = if due { locked.session.handle_timeout(now) } else { Ok(()) };
-            let close = locked.closing.as_ref().map(|close| close.until);
-            let next = locked.session.next_timeout();
-            let next = close.map_or(next, |close| close.min(next));
-            locked.armed = next;
-            (handled.map(|()| due), next)
+        let until = *self.leaving.get_or_insert_with(|| {
+            if goodbye {
+                self.link.step(|locked| locked.session.goodbye("shutdown"));
+            }
+            now + LINGER
         });
-        let due = handled?;
-        self.arm(next);
-        if self.sleep.as_mut().poll(cx).is_ready() || due { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let written = !self.link.locked.lock().session.has_output();
+        if now >= until || (written && !goodbye) {
+            return Err(RemoteError::new(ErrorKind::Shutdown, "this node has shut down"));
+        }
+        Ok(())
     }
 
-    fn arm(&mut self, next: Time) {
-        let at = self.link.clock.instant(next);
-        if self.sleep.deadline() != at {
-            self.sleep.as_mut().reset(at);
+    /// Looks at the time where it may have come: every read moves the next time-out, mostly
+    /// further away, and the timer follows only when it fires, or when it has to fire earlier.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        let fired = self.sleep.as_mut().poll(cx).is_ready();
+        let leaving = self.leaving;
+        let (handled, armed) = self.link.step(|locked| {
+            let handled = if fired { locked.session.handle_timeout(self.link.clock.now()) } else { Ok(()) };
+            let next = locked.session.next_timeout();
+            let next = leaving.map_or(next, |until| until.min(next));
+            if fired || next < locked.armed {
+                locked.armed = next;
+            }
+            (handled, locked.armed)
+        });
+        handled?;
+        if fired || armed != self.armed {
+            self.armed = armed;
+            self.sleep.as_mut().reset(self.link.clock.instant(armed));
+            // Polled again at once, so that the timer knows whom to wake.
+            return Poll::Ready(Ok(()));
         }
+        Poll::Pending
     }
 
     fn lost(&self, error: &io::Error) -> RemoteError {
@@ -272,8 +305,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         RemoteError::new(ErrorKind::ConnectionLost, message)
     }
 
-    /// Ends the link: every call on it, every handler, and the socket.
-    fn finish(&mut self, cause: RemoteError) {
+    /// Ends the link: every call on it, every handler, and the socket. Returns what the peer held.
+    fn finish(&mut self, cause: RemoteError) -> (Ended, Vec<O>) {
         self.finished = true;
         self.link.socket.shutdown();
         let cause = cause.with_peer(self.link.describe_peer()).with_certainty(Certainty::Unknown);
@@ -285,8 +318,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         for call in self.held_back.drain(..) {
             drop(self.host.serve(&self.link, call));
         }
-        let given = if self.goodbye { Vec::new() } else { lost.given };
-        self.host.handle_ended(&self.link, &ended, given);
+        (ended, lost.given)
     }
 }
 
@@ -297,9 +329,12 @@ impl<O: Kept, H: Host<O>> Drop for Driver<O, H> {
         if self.finished {
             return;
         }
+        let goodbye = !self.host.is_giver_of(&self.link);
         let rest = {
             let mut locked = self.link.locked.lock();
-            locked.session.goodbye("the process ended");
+            if goodbye {
+                locked.session.goodbye("the process ended");
+            }
             let mut rest = Vec::new();
             while locked.session.has_output() {
                 let slices = locked.session.slices();
@@ -313,6 +348,9 @@ impl<O: Kept, H: Host<O>> Drop for Driver<O, H> {
             rest
         };
         self.link.socket.write_at_exit(&rest);
-        self.finish(RemoteError::new(ErrorKind::Shutdown, "the runtime of this node was dropped"));
+        // No task is left that would end a lease: what the peer held goes now.
+        let (ended, given) = self.finish(RemoteError::new(ErrorKind::Shutdown, "the runtime of this node was dropped"));
+        drop(given);
+        self.host.handle_ended(&self.link, &ended, Vec::new());
     }
 }

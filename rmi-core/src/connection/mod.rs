@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -22,12 +23,15 @@ use tokio::{runtime::Handle, sync::watch, time::Instant};
 pub(crate) use self::driver::{Driver, Host};
 use crate::{
     error::{ErrorKind, RemoteError},
-    id::ObjectId,
+    id::{NodeId, ObjectId},
     session::{Answer, CallKey, Counts, Directory, Effects, Peer, Session, StartCall},
     time::Time,
     transport::{PeerAddr, Socket},
     wire::Slot,
 };
+
+/// Bytes that are written under one lock of the session.
+const WRITE_LEN: usize = 256 << 10;
 
 /// The clock of a node: the only one below the face.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +47,16 @@ impl Clock {
     }
 
     pub(crate) fn instant(self, time: Time) -> Instant {
-        self.0 + time.since_start()
+        // A time too far away for the system's clock is as good as in thirty years.
+        let far = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        self.0.checked_add(time.since_start()).unwrap_or(self.0 + far)
     }
 }
 
 /// What links keep alive: an object as its node knows it.
 pub(crate) trait Kept: Clone + Send + Sync + 'static {
-    /// Whether dropping this drops the object itself, so that a user's `Drop` may run.
-    fn is_last(&self) -> bool;
+    /// Whether dropping this many of them may drop the object itself, so that a user's `Drop` runs.
+    fn is_last_of(&self, many: usize) -> bool;
 }
 
 /// How a link ended.
@@ -85,11 +91,16 @@ struct Locked<O> {
     closing: Option<Close>,
 }
 
-/// How a link is to be closed by this node.
-#[derive(Clone, Debug)]
-struct Close {
-    /// Until when calls being served may take.
-    until: Time,
+/// How far this node is with closing a link.
+#[derive(Clone, Copy, Debug)]
+enum Close {
+    /// No more calls are taken; those taken are answered.
+    Draining,
+    /// It ends as soon as all is written.
+    Leaving {
+        /// Whether the peer is told that this node is gone for good.
+        goodbye: bool,
+    },
 }
 
 impl<O> std::fmt::Debug for Link<O> {
@@ -141,7 +152,7 @@ impl<O: Kept> Link<O> {
     }
 
     pub(crate) fn discard(&self, garbage: Vec<O>) {
-        if garbage.iter().any(Kept::is_last) {
+        if garbage.iter().any(|kept| kept.is_last_of(garbage.len())) {
             self.runtime.spawn(async move { drop(garbage) });
         }
     }
@@ -169,7 +180,7 @@ impl<O: Kept> Link<O> {
     }
 
     pub(crate) fn cancel_call(&self, key: CallKey) {
-        self.act(|session| session.cancel_call(key));
+        self.act(|session| session.cancel_call(self.clock.now(), key));
     }
 
     /// Gives a held reference back.
@@ -209,26 +220,45 @@ impl<O: Kept> Link<O> {
         }
     }
 
-    /// Writes what the socket takes now. `WouldBlock` is an error here too.
+    /// Writes what the socket takes now, some at a time, so that others get at the session too.
+    /// `WouldBlock` is an error here.
     fn write(&self, locked: &mut Locked<O>) -> io::Result<()> {
-        while locked.session.has_output() {
+        let mut total = 0;
+        while locked.session.has_output() && total < WRITE_LEN {
             let written = self.socket.try_write(&locked.session.slices())?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             locked.session.advance(written);
+            total += written;
         }
         Ok(())
     }
 
-    /// Takes no more calls from the peer, answers those taken until `until`, says goodbye, ends.
-    pub(crate) fn close(&self, until: Time) {
+    /// Takes no more calls from the peer; those that it took are answered.
+    pub(crate) fn close(&self) {
         self.step(|locked| {
-            let until = locked.closing.as_ref().map_or(until, |close| close.until.min(until));
-            locked.closing = Some(Close { until });
+            locked.closing.get_or_insert(Close::Draining);
             locked.session.close();
         });
         self.driver.wake();
+    }
+
+    /// Ends as soon as all is written. Without a goodbye the peer keeps what this node holds for
+    /// its lease.
+    pub(crate) fn leave(&self, goodbye: bool) {
+        self.step(|locked| locked.closing = Some(Close::Leaving { goodbye }));
+        self.driver.wake();
+    }
+
+    /// Whether no call of the peer waits for its answer.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ended.get().is_some() || self.counts().served == 0
+    }
+
+    /// Whether the peer holds objects of this owner, a third node, through this one.
+    pub(crate) fn gives_of(&self, owner: NodeId) -> bool {
+        self.locked.lock().session.gives_of(owner)
     }
 
     /// Whether calls may be started on it.

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, io, sync::Arc, sync::atomic::AtomicBool, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 use super::{DialPolicy, Inner, Node, dial::Dials, host, listen::Listeners};
 use crate::{
@@ -159,6 +162,8 @@ impl NodeBuilder {
             pins: Mutex::default(),
             leases_changed: watch::Sender::new(()),
             closed: AtomicBool::new(false),
+            deaths: Notify::new(),
+            quiet: Notify::new(),
             open: watch::Sender::new(0),
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 
-use super::{Node, NodeBuilder};
+use super::{Node, NodeBuilder, WeakNode};
 
 fn nodes() -> &'static Mutex<HashMap<Id, Node>> {
     static NODES: OnceLock<Mutex<HashMap<Id, Node>>> = OnceLock::new();
@@ -24,7 +24,7 @@ pub(super) fn node() -> Node {
     drop(nodes);
     // The runtime drops this task when it ends, and with it the entry: a later runtime may have
     // the same id.
-    let entry = Entry { runtime: runtime.id(), node: node.clone() };
+    let entry = Entry { runtime: runtime.id(), node: node.downgrade() };
     node.spawn(async move {
         let _entry = entry;
         std::future::pending::<()>().await;
@@ -34,7 +34,7 @@ pub(super) fn node() -> Node {
 
 struct Entry {
     runtime: Id,
-    node: Node,
+    node: WeakNode,
 }
 
 impl Drop for Entry {

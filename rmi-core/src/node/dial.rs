@@ -96,9 +96,10 @@ impl Node {
                         node.0.dials.under_way.lock().remove(&to);
                         dialled
                     };
-                    let dial = dial.boxed().shared();
-                    self.spawn(dial.clone().map(drop));
-                    dial
+                    // On the node's own runtime, whoever asks: the link lives there.
+                    let task = self.0.runtime.spawn(dial);
+                    let dial = async move { task.await.unwrap_or_else(|_| Err(shut_down())) };
+                    dial.boxed().shared()
                 })
                 .clone()
         };
@@ -107,8 +108,7 @@ impl Node {
 
     async fn dial(&self, to: &Destination, endpoints: Vec<Endpoint>) -> Result<NodeLink, RemoteError> {
         if self.is_closed() {
-            let error = RemoteError::new(ErrorKind::Shutdown, "this node has shut down");
-            return Err(error.with_certainty(Certainty::NotSent));
+            return Err(shut_down());
         }
         let expected = match to {
             Destination::Node(owner) => Some(*owner),
@@ -237,6 +237,10 @@ fn why_none_answered(failures: &[(&Endpoint, RemoteError)]) -> RemoteError {
         return RemoteError::new(kind, message).with_certainty(Certainty::NotSent);
     };
     only.clone().with_certainty(Certainty::NotSent)
+}
+
+fn shut_down() -> RemoteError {
+    RemoteError::new(ErrorKind::Shutdown, "this node has shut down").with_certainty(Certainty::NotSent)
 }
 
 async fn write_all(socket: &Arc<dyn Socket>, mut bytes: &[u8]) -> io::Result<()> {

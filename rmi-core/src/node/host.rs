@@ -48,6 +48,12 @@ impl Host<Referent> for Node {
                 return None;
             }
         };
+        if call.depth > self.limits().depth {
+            let (depth, limit) = (call.depth, self.limits().depth);
+            let message = format!("calls nest {depth} deep, and may {limit} deep");
+            responder.refuse(RemoteError::new(ErrorKind::Overloaded, message).with_certainty(Certainty::NotExecuted));
+            return None;
+        }
         let (method, fingerprint) = (call.method, call.fingerprint);
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
@@ -72,21 +78,30 @@ impl Host<Referent> for Node {
         self.leave_giver(link);
     }
 
+    fn handle_quiet(&self) {
+        self.0.quiet.notify_waiters();
+    }
+
+    fn is_giver_of(&self, link: &Link<Referent>) -> bool {
+        let owner = link.peer().node;
+        let others: Vec<_> = self.0.links.lock().values().cloned().collect();
+        others.iter().any(|other| other.number() != link.number() && other.gives_of(owner))
+    }
+
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
         self.0.links.lock().remove(&link.number());
-        if given.is_empty() || ended.goodbye || self.is_closed() {
+        if given.is_empty() || ended.goodbye {
             link.discard(given);
         } else {
+            // Also while this node closes: what others hold through it must not be released to an
+            // owner whose link is still open.
             let ends = self.now() + self.0.lease;
             self.0.leases.lock().keep(link.peer().node, ends, given);
             self.0.leases_changed.send_replace(());
         }
-        if ended.goodbye {
-            let over = self.0.leases.lock().end(link.peer().node);
-            link.discard(over.into_iter().flatten().collect());
-        }
         self.leave_giver(link);
+        self.0.quiet.notify_waiters();
         self.0.open.send_modify(|open| *open -= 1);
     }
 }
@@ -141,7 +156,13 @@ impl Node {
         let third = held.third.is_some();
         let import = Import::new(self, link, held);
         if third {
-            self.0.pins.lock().push(Arc::downgrade(&import));
+            let mut pins = self.0.pins.lock();
+            if pins.len() == pins.capacity() {
+                pins.retain(|pin| pin.strong_count() > 0);
+                let alive = pins.len();
+                pins.reserve(alive.max(16));
+            }
+            pins.push(Arc::downgrade(&import));
         }
         Referent::Foreign(import)
     }
@@ -184,7 +205,7 @@ impl Node {
         self.0.links.lock().insert(link.number(), link.clone());
         if self.is_closed() {
             // It opened while the node was closing, which may have missed it.
-            link.close(self.now());
+            link.leave(true);
         }
         let driver = Driver::new(link.clone(), Arc::new(self.clone()), self.limits().clone(), read);
         self.spawn(driver.drive());
@@ -197,8 +218,10 @@ pub(super) async fn end_leases(node: WeakNode, mut changed: watch::Receiver<()>)
     loop {
         let Some(alive) = node.upgrade() else { return };
         let over = alive.0.leases.lock().handle_timeout(alive.now());
-        // The last reference to an object may be among them: its `Drop` runs here, in this task.
-        drop(over);
+        if !over.is_empty() {
+            // The last reference to an object may be among them, and its `Drop` may panic.
+            alive.spawn(async move { drop(over) });
+        }
         let next = alive.0.leases.lock().next_timeout().map(|next| alive.instant(next));
         drop(alive);
         let ended = match next {

@@ -20,7 +20,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub use self::{
     builder::{NodeBuilder, NodeError},
@@ -30,7 +34,7 @@ pub use self::{
 use self::{dial::Dials, listen::Listeners};
 use crate::{
     any::AnyRemote,
-    connection::{Clock, Link},
+    connection::{Clock, Host, Link},
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
     import::Import,
@@ -41,6 +45,9 @@ use crate::{
     time::Time,
     transport::Transports,
 };
+
+/// Time for links to end once they are told to.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A process's presence in the system: dials, listens, exports. A cheap clone.
 ///
@@ -77,6 +84,10 @@ pub(crate) struct Inner {
     /// Wakes the task that ends leases.
     leases_changed: watch::Sender<()>,
     closed: AtomicBool,
+    /// Told when an import has died, to those that wait for it.
+    deaths: Notify,
+    /// Told when a closing link has no call left to answer, or has ended.
+    quiet: Notify,
     /// How many connections are open, for a shutdown to wait for.
     open: watch::Sender<usize>,
 }
@@ -119,24 +130,37 @@ impl Node {
     }
 
     /// Stops listening, answers the calls that were taken, says goodbye to every peer, and ends.
-    /// Takes at most [`Limits::drain_timeout`] and a second. A node that is shut down already is
+    /// Takes at most [`Limits::drain_timeout`] and two seconds. A node that is shut down already is
     /// left alone.
     ///
     /// # Cancel safety
     ///
     /// Once begun, the shutdown goes on when the future is dropped.
     pub async fn shutdown(&self) {
+        let node = self.clone();
+        let closing = self.0.runtime.spawn(async move { node.close().await });
+        // Nothing is left to close where the runtime has ended.
+        let _ = closing.await;
+    }
+
+    async fn close(&self) {
         let inner = &self.0;
         inner.closed.store(true, Ordering::Release);
         inner.listeners.close();
-        let until = self.now() + inner.limits.drain_timeout;
-        let links: Vec<_> = inner.links.lock().values().cloned().collect();
-        for link in links {
-            link.close(until);
+        let links = self.links();
+        for link in &links {
+            link.close();
+        }
+        let drain = tokio::time::timeout(inner.limits.drain_timeout, self.wait_quiet(&links));
+        if drain.await.is_err() {
+            tracing::warn!("shutting down with calls unanswered that took longer than the time for it");
+        }
+        for link in self.links() {
+            link.leave(!self.is_giver_of(&link));
         }
         let mut open = inner.open.subscribe();
-        // The sender is this node's own, so the wait ends only when no link is open.
-        let _ = open.wait_for(|open| *open == 0).await;
+        // A method that blocks its thread can hold a link up, and no longer than this.
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, open.wait_for(|open| *open == 0)).await;
         let garbage = (
             std::mem::take(&mut *inner.services.lock()),
             std::mem::take(&mut *inner.kept.lock()),
@@ -144,6 +168,23 @@ impl Node {
         );
         drop(garbage);
         inner.leases_changed.send_replace(());
+    }
+
+    /// Waits until no call that was taken over any link waits for its answer: a handler on one may
+    /// need another.
+    async fn wait_quiet(&self, links: &[Arc<Link<Referent>>]) {
+        loop {
+            let mut quiet = std::pin::pin!(self.0.quiet.notified());
+            quiet.as_mut().enable();
+            if links.iter().all(|link| link.is_quiet()) {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    fn links(&self) -> Vec<Arc<Link<Referent>>> {
+        self.0.links.lock().values().cloned().collect()
     }
 
     /// Waits for `signal`, then shuts down: `node.shutdown_on(tokio::signal::ctrl_c()).await`.
@@ -205,6 +246,10 @@ impl Node {
 
     pub(crate) fn downgrade(&self) -> WeakNode {
         WeakNode { id: self.0.id, inner: Arc::downgrade(&self.0) }
+    }
+
+    pub(crate) fn deaths(&self) -> &Notify {
+        &self.0.deaths
     }
 
     pub(crate) fn is_closed(&self) -> bool {

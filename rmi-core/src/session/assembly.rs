@@ -100,16 +100,20 @@ mod tests {
     fn every_bound_holds() {
         let bad = |chunks: Vec<Chunk>| {
             let mut assembly = Assembly::new(10);
-            chunks.into_iter().map(|chunk| assembly.handle_chunk(chunk)).next_back().unwrap().unwrap_err()
+            let handled: Vec<_> = chunks.into_iter().map(|chunk| assembly.handle_chunk(chunk)).collect();
+            let (last, before) = handled.split_last().unwrap();
+            assert!(before.iter().all(Result::is_ok));
+            last.as_ref().unwrap_err().to_string()
         };
-        let limit = bad(vec![chunk(1, Some(11), Part::More, b"")]);
-        assert!(matches!(limit, WireError::Limit { size: 11, limit: 10, .. }));
-        bad(vec![chunk(1, Some(6), Part::More, b""), chunk(2, Some(5), Part::More, b"")]);
-        bad(vec![chunk(1, Some(2), Part::More, b"abc")]);
-        bad(vec![chunk(1, Some(2), Part::Last, b"a")]);
-        bad(vec![chunk(1, None, Part::Last, b"a")]);
-        bad(vec![chunk(1, Some(2), Part::More, b"a"), chunk(1, Some(2), Part::More, b"a")]);
+        assert_eq!(bad(vec![chunk(1, Some(11), Part::More, b"")]), "message: 11 exceeds the limit of 10");
+        let too_many = "the peer opened more lanes than it may";
+        assert_eq!(bad(vec![chunk(1, Some(6), Part::More, b""), chunk(2, Some(5), Part::More, b"")]), too_many);
         let nine = (0..9).map(|lane| chunk(lane, Some(1), Part::More, b"")).collect();
-        bad(nine);
+        assert_eq!(bad(nine), too_many);
+        let again = vec![chunk(1, Some(2), Part::More, b"a"), chunk(1, Some(2), Part::More, b"a")];
+        assert_eq!(bad(again), "the peer opened a lane that is open");
+        assert_eq!(bad(vec![chunk(1, None, Part::Last, b"a")]), "the peer sent a chunk of a lane that is not open");
+        assert_eq!(bad(vec![chunk(1, Some(2), Part::More, b"abc")]), "the peer sent more chunks than it announced");
+        assert_eq!(bad(vec![chunk(1, Some(2), Part::Last, b"a")]), "the peer sent fewer chunks than it announced");
     }
 }

@@ -107,9 +107,8 @@ impl<O: Clone> Session<O> {
         if self.phase == Phase::Over {
             return Err(RemoteError::new(ErrorKind::ConnectionLost, "the connection is closed"));
         }
-        if self.peer_closing || self.phase == Phase::Closing {
-            let who = if self.peer_closing { "the peer" } else { "this node" };
-            return Err(RemoteError::new(ErrorKind::Shutdown, format!("{who} is shutting down")));
+        if self.peer_closing {
+            return Err(RemoteError::new(ErrorKind::Shutdown, "the peer is shutting down"));
         }
         let length = call.payload.len() as u64;
         if length.saturating_add(HEAD_LEN_MAX as u64) > self.peer.message_len {
@@ -211,9 +210,12 @@ impl<O: Clone> Session<O> {
 
     /// The caller has gone: the call is taken back or cancelled, and what it may have received is
     /// released.
-    pub fn cancel_call(&mut self, key: CallKey) {
+    pub fn cancel_call(&mut self, now: Time, key: CallKey) {
         match self.made.abandon(key, &mut self.effects) {
-            Left::Unsent(id) => self.take_back(id),
+            Left::Unsent(id) => {
+                self.take_back(id);
+                let _ = now;
+            }
             Left::Unanswered(id) => self.push_cancel(id),
             Left::Answered(references) => self.release_all(references),
         }

@@ -290,7 +290,7 @@ impl<O: Clone> Session<O> {
     /// Whether new calls may be started.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open && !self.peer_closing
+        self.phase != Phase::Over && !self.peer_closing
     }
 
     /// The link is lost: every call made ends with this cause, every handler must be dropped, and
@@ -367,6 +367,12 @@ impl<O: Clone> Session<O> {
         !self.effects.is_empty()
     }
 
+    /// Whether the peer holds objects of this owner, a third node, through this one.
+    #[must_use]
+    pub fn gives_of(&self, owner: NodeId) -> bool {
+        self.exports.gives_of(owner)
+    }
+
     /// Calls made that are not over, calls served, objects given out, objects held.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -377,6 +383,23 @@ impl<O: Clone> Session<O> {
             imports: self.imports.len(),
         }
     }
+
+    /// How often references count, for tests: at rest, what one side gave is what the other holds.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reference_counts(&self) -> ReferenceCounts {
+        ReferenceCounts { given: self.exports.total(), held: self.imports.total() }
+    }
+}
+
+/// How often references count in a session's tables.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReferenceCounts {
+    /// How often objects were given out and not given back.
+    pub given: u64,
+    /// How often held objects arrived.
+    pub held: u64,
 }
 
 /// What a lost link leaves behind.

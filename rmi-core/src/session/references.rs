@@ -181,15 +181,19 @@ impl<O: Clone> Exports<O> {
         all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
     }
 
+    /// Whether objects of this owner, another node, are given out.
+    pub(crate) fn gives_of(&self, owner: NodeId) -> bool {
+        self.foreign.keys().any(|(of, _)| *of == owner)
+    }
+
     /// How many objects are given out.
     pub(crate) fn len(&self) -> usize {
         self.own.len() + self.foreign.len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn count(&self, slot: Slot) -> u64 {
-        let place = self.slots.get(slot.index as usize).filter(|place| place.generation == slot.generation);
-        place.and_then(|place| place.given.as_ref()).map_or(0, |given| given.count)
+    /// How often they count in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.slots.iter().filter_map(|slot| slot.given.as_ref()).map(|given| given.count).sum()
     }
 }
 
@@ -255,9 +259,9 @@ impl Imports {
         self.held.len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (Slot, u64)> + '_ {
-        self.held.iter().map(|(&index, held)| (Slot { index, generation: held.generation }, held.count))
+    /// How often they arrived in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.held.values().map(|held| held.count).sum()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use clap::{ArgAction, Parser};
 use rmi_registry::{RegistryError, RegistryServer};
+use tracing::{info, warn};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
@@ -47,11 +48,14 @@ Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line, 130 e
 #[derive(Debug, Parser)]
 #[command(name = "rmiregistry", version, after_help = EXAMPLES)]
 struct Options {
-    /// Where to listen, as rmi://HOST[:PORT] or as an endpoint; may be given several times
+    /// Where to listen, as rmi://HOST:PORT or as an endpoint; may be given several times
     #[arg(short, long, value_name = "URL", default_value = "rmi://127.0.0.1:1099")]
     listen: Vec<String>,
 
-    /// How long a name outlives the loss of its server's connection
+    /// Take who is silent for a third of this time for lost
+    ///
+    /// The lease of the registry itself. Where the other side's lease is shorter, that one counts.
+    /// The names of a server that was lost go when the server's own lease has run out.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_lease)]
     lease: Duration,
 
@@ -93,9 +97,15 @@ async fn run(options: Options) -> ExitCode {
     };
     announce(server.urls());
     signals.next().await;
+    info!("ending once the calls being served are answered; a second signal ends at once");
+    ExitCode::from(end(server.shutdown(), signals.next()).await)
+}
+
+/// Ends in order, or at once where the wish comes again.
+async fn end(shutdown: impl Future<Output = ()>, again: impl Future<Output = ()>) -> u8 {
     tokio::select! {
-        () = server.shutdown() => ExitCode::SUCCESS,
-        () = signals.next() => ExitCode::from(INTERRUPTED),
+        () = shutdown => 0,
+        () = again => INTERRUPTED,
     }
 }
 
@@ -104,7 +114,7 @@ fn announce(urls: &[String]) {
     let mut out = io::stdout().lock();
     let printed = urls.iter().try_for_each(|url| writeln!(out, "{url}")).and_then(|()| out.flush());
     if let Err(error) = printed {
-        tracing::warn!(%error, "cannot print the registry's URL");
+        warn!(%error, "cannot print the registry's URL");
     }
 }
 
@@ -208,6 +218,13 @@ mod tests {
             assert!(error.to_string().contains(told), "{line}: {error}");
             assert_eq!(error.exit_code(), i32::from(USAGE));
         }
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_ends_at_once() {
+        use std::future::{pending, ready};
+        assert_eq!(end(ready(()), pending()).await, 0);
+        assert_eq!(end(pending(), ready(())).await, INTERRUPTED);
     }
 
     #[test]

@@ -1,19 +1,17 @@
 //! How long names last: as long as their servers, and a lease.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rmi_core::{Node, Remote};
 use rmi_registry::{Registry, RegistryError, RegistryServer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
 
-use crate::greeter::{Greeter, client_of, greeter, mem, server_of, unbound};
+use crate::{
+    cable::Cable,
+    greeter::{Greeter, PATIENCE, client_of, greeter, mem, server_of, unbound},
+};
 
 #[tokio::test]
 async fn a_name_goes_at_once_when_its_server_says_goodbye() {
@@ -30,21 +28,33 @@ async fn a_name_goes_at_once_when_its_server_says_goodbye() {
     at_other.bind("gone", &greeter("Hello")).await.unwrap();
 }
 
+/// How a server is lost.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Cut,
+    Silence,
+}
+
 #[tokio::test]
 async fn a_name_goes_a_lease_after_its_server_was_lost() {
     let lease = Duration::from_secs(1);
-    let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").lease(lease).start().await.unwrap();
-    let (_client, at_client) = client_of(&names).await;
-    let cable = Cable::to(&names).await;
-    let server = Node::builder().listen("tcp://127.0.0.1:0").start().await.unwrap();
-    let at_server = Registry::connect_with(&server, &cable.url()).await.unwrap();
-    at_server.bind("a", &greeter("Hello")).await.unwrap();
+    for loss in [Loss::Cut, Loss::Silence] {
+        let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
+        let (_client, at_client) = client_of(&names).await;
+        let cable = Cable::to(&names.url()).await;
+        let server = Node::builder().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
+        let at_server = Registry::connect_with(&server, &cable.url()).await.unwrap();
+        at_server.bind("a", &greeter("Hello")).await.unwrap();
 
-    let cut = Instant::now();
-    cable.cut().await;
-    at_client.lookup_any("a").await.expect("a lost server keeps its names for the lease");
-    unbound(&at_client, "a").await;
-    assert!(cut.elapsed() >= lease, "gone after {:?}", cut.elapsed());
+        let lost = Instant::now();
+        match loss {
+            Loss::Cut => cable.cut().await,
+            Loss::Silence => cable.fall_silent(),
+        }
+        at_client.lookup_any("a").await.expect("a lost server keeps its names for the lease");
+        unbound(&at_client, "a").await;
+        assert!(lost.elapsed() >= lease, "{loss:?}: gone after {:?}", lost.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -82,7 +92,28 @@ async fn a_bound_object_lives_although_its_server_holds_it_no_more() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(crate::greeter::PATIENCE, dropped).await.expect("an unbound object is dropped");
+    tokio::time::timeout(PATIENCE, dropped).await.expect("an unbound object is dropped");
+}
+
+#[tokio::test]
+async fn the_binding_node_keeps_the_object_until_it_ends() {
+    let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
+    let (server, at_server) = server_of(&names, &mem("server")).await;
+    let object: Arc<dyn Greeter> = Arc::new(crate::greeter::Host("Hello"));
+    let alive = Arc::downgrade(&object);
+    at_server.bind("a", &Remote::<dyn Greeter>::from_arc(object)).await.unwrap();
+
+    names.shutdown().await;
+    drop(at_server);
+    let released = async {
+        while server.stats().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, released).await.expect("the connection to the registry ends");
+    assert!(alive.upgrade().is_some(), "the object waits for the registry's return");
+    server.shutdown().await;
+    assert!(alive.upgrade().is_none(), "nothing of a node outlives it");
 }
 
 #[tokio::test]
@@ -117,35 +148,5 @@ async fn a_registry_lets_go_of_everything() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(crate::greeter::PATIENCE, released).await.expect("unbound objects are released");
-}
-
-/// A connection to a registry that can be cut without a goodbye.
-struct Cable {
-    address: SocketAddr,
-    carrying: JoinHandle<()>,
-}
-
-impl Cable {
-    async fn to(names: &RegistryServer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let target = names.url().trim_start_matches("rmi://").to_owned();
-        let carrying = tokio::spawn(async move {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let mut far = TcpStream::connect(target).await.unwrap();
-            // Ends only with the cable: neither side of these tests closes the connection.
-            tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
-        });
-        Self { address, carrying }
-    }
-
-    fn url(&self) -> String {
-        format!("rmi://{}", self.address)
-    }
-
-    async fn cut(self) {
-        self.carrying.abort();
-        self.carrying.await.ok();
-    }
+    tokio::time::timeout(PATIENCE, released).await.expect("unbound objects are released");
 }
