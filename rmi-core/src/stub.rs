@@ -226,7 +226,7 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
 /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
 /// than the handler's own call has left.
 fn time_and_depth(node: &Node, now: Time, options: &CallOptions) -> (Time, u32) {
-    let own = options.timeout.unwrap_or(node.limits().call_timeout);
+    let own = options.timeout.unwrap_or_else(|| node.limits().call_timeout);
     match Current::inherited() {
         None => (now + own, 0),
         Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),

@@ -68,7 +68,9 @@ impl Places {
 struct Running(Mutex<HashMap<CallId, AbortHandle, RandomState>>);
 
 /// For each object with a call that waits for its first poll, the calls behind it.
-struct Starts<O, F>(Mutex<HashMap<ObjectId, VecDeque<Job<O, F>>, RandomState>>);
+struct Starts<O, F>(Mutex<HashMap<ObjectId, Queue<O, F>, RandomState>>);
+
+type Queue<O, F> = VecDeque<Job<O, F>>;
 
 /// A call on its way to its first poll.
 struct Job<O, F> {

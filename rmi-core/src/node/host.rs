@@ -132,7 +132,7 @@ impl Node {
                 Referent::Foreign(Import::dead(self, self.id(), ObjectId::from_bytes([0; 16]), Vec::new(), why))
             }
             Received::Held(held) => {
-                let owner = held.third.as_ref().map_or(link.peer().node, |(owner, _)| *owner);
+                let owner = held.third.as_ref().map_or_else(|| link.peer().node, |(owner, _)| *owner);
                 if owner == self.id() { self.come_home(link, held) } else { self.import(link, held) }
             }
         }
