@@ -57,6 +57,17 @@ impl AnyRemote {
         self.referent.identity().0
     }
 
+    /// Whether the object lives in this process, or the link over which it is held is there. Where
+    /// that is lost, the object may be reachable again later, until [`broken`](Self::broken) tells
+    /// otherwise.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        match &self.referent {
+            Referent::Foreign(import) => import.is_connected(),
+            Referent::Own(_) | Referent::Service(_) => true,
+        }
+    }
+
     /// Waits until the object is gone for good; see [`Remote::broken`].
     pub fn broken(&self) -> impl Future<Output = RemoteError> + Send + use<> {
         remote::broken(&self.referent)

@@ -318,6 +318,11 @@ impl Import {
         }
     }
 
+    /// Whether the link that the object is held over is there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link().is_ok_and(|link| link.ended().is_none())
+    }
+
     /// The link that the object is held over.
     fn link(&self) -> Result<Arc<Link<Referent>>, RemoteError> {
         match &*self.way.lock() {

@@ -10,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::RemoteError,
+    error::{Certainty, RemoteError},
     limits::Limits,
     referent::Referent,
-    wire::{Decoder, Encoder},
+    wire::{DecodeError, Decoder, Encoder},
 };
 
 thread_local! {
@@ -151,7 +151,7 @@ impl<'m> ArgumentDecoder<'m> {
     /// Where the payload holds no such value, or one beyond the limits.
     pub fn value<T: Deserialize<'m>>(&mut self) -> Result<T, RemoteError> {
         let _scope = Scope::enter(&TAKEN, &mut self.references);
-        Ok(self.decoder.value()?)
+        self.decoder.value().map_err(undecodable)
     }
 
     /// Takes the next value, which is bytes.
@@ -160,7 +160,7 @@ impl<'m> ArgumentDecoder<'m> {
     ///
     /// Where the payload ends before they do.
     pub fn bytes(&mut self) -> Result<&'m [u8], RemoteError> {
-        Ok(self.decoder.bytes()?)
+        self.decoder.bytes().map_err(undecodable)
     }
 
     /// Takes the next value, which is bytes, sharing the memory of the message.
@@ -169,7 +169,7 @@ impl<'m> ArgumentDecoder<'m> {
     ///
     /// Where the payload ends before they do.
     pub fn shared_bytes(&mut self) -> Result<Bytes, RemoteError> {
-        Ok(self.decoder.shared_bytes()?)
+        self.decoder.shared_bytes().map_err(undecodable)
     }
 
     /// Ends the message.
@@ -179,8 +179,13 @@ impl<'m> ArgumentDecoder<'m> {
     /// Where something is left: the sides disagree on the signature, or on the fields of a type
     /// that travels by copy.
     pub fn finish(self) -> Result<(), RemoteError> {
-        Ok(self.decoder.finish()?)
+        self.decoder.finish().map_err(undecodable)
     }
+}
+
+/// Arguments that cannot be decoded do not run. Who decodes a result knows better.
+fn undecodable(error: DecodeError) -> RemoteError {
+    RemoteError::from(error).with_certainty(Certainty::NotExecuted)
 }
 
 /// A `Remote` that is met outside of a call.

@@ -185,7 +185,9 @@ impl Stub {
                 // A way that is there needs no timer.
                 match futures_util::poll!(started.as_mut()) {
                     std::task::Poll::Ready(started) => started?,
-                    std::task::Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
+                    std::task::Poll::Pending => {
+                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??
+                    }
                 }
             }
             Destination::Service(service) => {

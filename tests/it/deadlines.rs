@@ -9,9 +9,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::common::{
-    Counter, Gate, Keeper, at_rest, client, counter, failure, hand_over, mem, node, pass, serve, soon, transports,
-    until,
+use crate::{
+    common::{
+        Counter, Gate, Keeper, at_rest, client, counter, failure, hand_over, mem, node, pass, serve, soon, transports,
+        until,
+    },
+    raw::RawListener,
 };
 
 #[tokio::test(start_paused = true)]
@@ -227,11 +230,10 @@ async fn who_waits_for_a_dial_in_vain_delays_nobody_else() {
 async fn a_peer_that_falls_silent_is_lost_after_a_third_of_the_lease() {
     // A thread that is blocked looks like this: the process lives, and says nothing.
     let lease = Duration::from_secs(9);
-    let silent = rmi_core::transport::MemoryTransport;
-    let at: Endpoint = mem().parse().unwrap();
-    let listener = rmi_core::transport::Transport::listen(&silent, &at).await.unwrap();
+    let listener = RawListener::at(&mem()).await;
+    let at = listener.endpoint();
     let peer = tokio::spawn(async move {
-        let mut peer = crate::raw::Raw::accept(listener.accept().await.unwrap(), lease).await;
+        let mut peer = listener.link(lease).await;
         let call = peer.next_call().await;
         // It has read the call, and never answers anything.
         std::future::pending::<()>().await;

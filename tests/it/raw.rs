@@ -1,6 +1,6 @@
 //! A peer that speaks the protocol by hand, as well or as badly as a story wants it to.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use rmi::{Endpoint, Limits, Node, NodeId};
@@ -8,8 +8,8 @@ use rmi_core::{
     interface::{Interface, Method},
     transport::{Socket, Transports},
     wire::{
-        Call, CallId, Codec, Definition, Frame, Hello, Kind, Message, MethodNumber, Outcome, Reply, Slot, Target,
-        begin_frame, finish_frame, split_frame,
+        Call, CallId, Chunk, Codec, Definition, Frame, Hello, Kind, Message, MethodNumber, Outcome, Part, Reply, Slot,
+        Target, begin_frame, finish_frame, split_frame,
     },
 };
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::common::soon;
 pub(crate) struct Raw {
     socket: Arc<dyn Socket>,
     read: BytesMut,
+    lanes: HashMap<u32, BytesMut>,
     defined: u32,
     /// What the peer's hello said.
     pub(crate) peer: Option<Hello>,
@@ -32,7 +33,7 @@ impl Raw {
     }
 
     fn over(socket: Arc<dyn Socket>) -> Self {
-        Self { socket, read: BytesMut::new(), defined: 0, peer: None }
+        Self { socket, read: BytesMut::new(), lanes: HashMap::new(), defined: 0, peer: None }
     }
 
     /// A link to the node.
@@ -104,13 +105,22 @@ impl Raw {
         }
     }
 
-    /// The next message apart from pings, which are answered.
+    /// The next message, put together where it came in chunks. Pings are answered.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             let frame = self.frame().await?;
-            let message = Message::decode(frame.kind, frame.body, &Limits::default()).expect("the peer keeps the rules");
+            let message =
+                Message::decode(frame.kind, frame.body, &Limits::default()).expect("the peer keeps the rules");
             match message {
                 Message::Ping(number) => self.send(&Message::Pong(number)).await,
+                Message::Chunk(Chunk { lane, part, data, .. }) => {
+                    self.lanes.entry(lane).or_default().extend_from_slice(&data);
+                    if part == Part::Last {
+                        let whole = self.lanes.remove(&lane).unwrap_or_default().freeze();
+                        let Frame { kind, body } = Frame::from_chunks(whole).expect("the peer keeps the rules");
+                        return Some(Message::decode(kind, body, &Limits::default()).expect("it is a message"));
+                    }
+                }
                 message => return Some(message),
             }
         }
@@ -141,7 +151,7 @@ impl Raw {
     }
 
     /// Closes without a word.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(&self) {
         self.socket.shutdown();
     }
 
@@ -178,11 +188,6 @@ impl RawListener {
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         self.listener.endpoint()
-    }
-
-    /// The next peer, unanswered.
-    pub(crate) async fn stream(&self) -> Raw {
-        Raw::over(soon(self.listener.accept()).await.expect("somebody dials"))
     }
 
     /// The next peer, after the handshake.

@@ -174,6 +174,8 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
 ) {
     let Job { object, method, abort, handler } = job;
     let id = handler.id;
+    // It arrived while there was room for its answer; those before it may have filled it since.
+    handler.link.wait_room().await;
     let mut handler = Abortable::new(handler, abort);
     let began = Instant::now();
     let first = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;

@@ -17,7 +17,6 @@ use super::{Close, Ended, Kept, Link, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
-    limits::Limits,
     session::{Arrived, Directory, Event},
     time::Time,
     wire::{CallId, split_frame},
@@ -55,7 +54,6 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Driver<O: Kept, H: Host<O>> {
     link: Arc<Link<O>>,
     host: Arc<H>,
-    limits: Limits,
     read: BytesMut,
     events: Vec<Event<O>>,
     dispatch: Dispatch<O, H::Handler>,
@@ -74,14 +72,14 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// `read` holds what arrived behind the peer's hello.
-    pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, limits: Limits, read: BytesMut) -> Self {
+    pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, read: BytesMut) -> Self {
         let sleep = Box::pin(tokio::time::sleep_until(link.clock.instant(link.clock.now())));
         let dispatch = Dispatch::new(link.clone());
         let held_back = VecDeque::new();
         let events = Vec::new();
         let (goodbye, leaving, finished) = (false, None, false);
         let armed = Time::START;
-        Self { link, host, limits, read, events, dispatch, held_back, sleep, armed, goodbye, leaving, finished }
+        Self { link, host, read, events, dispatch, held_back, sleep, armed, goodbye, leaving, finished }
     }
 
     /// Drives the connection to its end.
@@ -167,8 +165,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     fn handle_call(&mut self, call: Arrived<O>) {
-        let full = || self.link.locked.lock().session.output_len() > self.limits.outbox_bytes;
-        if !self.held_back.is_empty() || full() {
+        if !self.held_back.is_empty() || !self.link.has_room() {
             self.held_back.push_back(call);
         } else {
             self.start(call);
@@ -200,7 +197,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         }
         self.dispatch.begin_batch();
         let mut released = false;
-        while !self.held_back.is_empty() && self.link.locked.lock().session.output_len() <= self.limits.outbox_bytes {
+        while !self.held_back.is_empty() && self.link.has_room() {
             if let Some(call) = self.held_back.pop_front() {
                 self.start(call);
                 released = true;
@@ -217,6 +214,9 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 // While something is left, because the socket is full or others want the session,
                 // this driver goes on with it.
                 locked.flushing = locked.session.has_output();
+                if locked.session.output_len() <= self.link.outbox_bytes {
+                    self.link.room.notify_waiters();
+                }
                 written.map(|()| locked.flushing)
             });
             match written {

@@ -18,7 +18,11 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub(crate) use self::driver::{Driver, Host};
 use crate::{
@@ -73,12 +77,16 @@ pub(crate) struct Link<O> {
     number: u64,
     socket: Arc<dyn Socket>,
     peer: Peer,
+    /// Bytes that may wait to be written while calls of the peer begin.
+    outbox_bytes: u64,
     locked: Mutex<Locked<O>>,
     driver: AtomicWaker,
     clock: Clock,
     runtime: Handle,
     ended: OnceLock<Ended>,
     end: watch::Sender<bool>,
+    /// Told when there is room again for what arriving calls answer.
+    room: Notify,
 }
 
 /// What callers and the driver share.
@@ -110,18 +118,20 @@ impl<O> std::fmt::Debug for Link<O> {
 }
 
 impl<O: Kept> Link<O> {
-    pub(crate) fn new(socket: Arc<dyn Socket>, session: Session<O>, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(socket: Arc<dyn Socket>, session: Session<O>, outbox_bytes: u64, clock: Clock) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             socket,
             peer: session.peer().clone(),
+            outbox_bytes,
             locked: Mutex::new(Locked { session, flushing: false, armed: Time::START, closing: None }),
             driver: AtomicWaker::new(),
             clock,
             runtime: Handle::current(),
             ended: OnceLock::new(),
             end: watch::Sender::new(false),
+            room: Notify::new(),
         })
     }
 
@@ -285,9 +295,27 @@ impl<O: Kept> Link<O> {
         }
     }
 
+    /// Whether there is room for the answer of one more call.
+    fn has_room(&self) -> bool {
+        self.locked.lock().session.output_len() <= self.outbox_bytes
+    }
+
+    /// Waits until there is, or the link has ended.
+    async fn wait_room(&self) {
+        let may_go = || self.has_room() || self.ended.get().is_some();
+        while !may_go() {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            if !may_go() {
+                room.await;
+            }
+        }
+    }
+
     fn set_ended(&self, ended: Ended) {
         if self.ended.set(ended).is_ok() {
             self.end.send_replace(true);
+            self.room.notify_waiters();
         }
     }
 

@@ -199,7 +199,7 @@ impl Node {
         read: BytesMut,
     ) -> Arc<Link<Referent>> {
         let session = Session::new(established, self.limits().clone(), self.now());
-        let link = Link::new(socket, session, self.0.clock);
+        let link = Link::new(socket, session, self.limits().outbox_bytes, self.0.clock);
         tracing::debug!(peer = %link.describe_peer(), dialled, "connected");
         self.0.open.send_modify(|open| *open += 1);
         self.0.links.lock().insert(link.number(), link.clone());
@@ -207,7 +207,7 @@ impl Node {
             // It opened while the node was closing, which may have missed it.
             link.leave(true);
         }
-        let driver = Driver::new(link.clone(), Arc::new(self.clone()), self.limits().clone(), read);
+        let driver = Driver::new(link.clone(), Arc::new(self.clone()), read);
         self.spawn(driver.drive());
         link
     }

@@ -155,8 +155,11 @@ impl Node {
         if drain.await.is_err() {
             tracing::warn!("shutting down with calls unanswered that took longer than the time for it");
         }
-        for link in self.links() {
-            link.leave(!self.is_giver_of(&link));
+        // Whoever holds something through this node still has to ask the owner for it: the owner hears
+        // no goodbye then. Looked up for all before the first one ends.
+        let leaving: Vec<_> = self.links().into_iter().map(|link| (!self.is_giver_of(&link), link)).collect();
+        for (goodbye, link) in leaving {
+            link.leave(goodbye);
         }
         let mut open = inner.open.subscribe();
         // A method that blocks its thread can hold a link up, and no longer than this.

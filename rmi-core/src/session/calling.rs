@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Phase, Session,
     calls::{Answer, CallKey, CallsMade, Left, Parked, Takes},
-    definitions::MethodRef,
+    definitions::{MethodRef, check_name},
     outbox::{Done, Outgoing},
     references::{Origin, Passed, Received},
 };
@@ -16,13 +16,16 @@ use crate::{
     id::ObjectId,
     time::Time,
     wire::{
-        Acquire, CallHead, CallId, Cancel, Descriptor, FRAME_LEN_MAX, Kind, Message, Reply, Slot, Target, WireError,
-        begin_frame, finish_frame,
+        Acquire, CallHead, CallId, Cancel, Descriptor, FRAME_LEN_MAX, Kind, Message, MethodNumber, Reply, Slot, Target,
+        WireError, begin_frame, finish_frame,
     },
 };
 
 /// A head without references is never longer than this, so that its frame can be written in place.
 const HEAD_LEN_MAX: usize = 2 << 10;
+
+/// A call takes no more than this beside its payload, its references and the name of a service.
+const CALL_LEN_MAX: u64 = 64;
 
 /// A call to start.
 #[derive(Debug)]
@@ -64,14 +67,16 @@ impl<O: Clone> Session<O> {
     ///
     /// Where it cannot even wait; it was not sent then.
     pub fn start_call(&mut self, now: Time, call: StartCall<'_, O>) -> Result<CallKey, RemoteError> {
-        if let Err(error) = self.may_call(&call) {
-            self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
-            call.payload.clear();
-            return Err(error.with_certainty(Certainty::NotSent));
-        }
-        let method = self.given.method(call.method, self.outbox.frames());
+        let method = match self.may_call(&call) {
+            Ok(method) => method,
+            Err(error) => {
+                self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
+                call.payload.clear();
+                return Err(error.with_certainty(Certainty::NotSent));
+            }
+        };
         let (key, id) = self.made.start(call.deadline, Takes::Credit);
-        let has_credit = self.waiting.is_empty() && self.send_credit.take(call.payload.len() as u64);
+        let has_credit = self.made.parked_len() == 0 && self.send_credit.take(call.payload.len() as u64);
         if has_credit {
             let time_left = call.deadline.map(|deadline| deadline.since(now));
             let (descriptors, kept) = self.describe(call.references);
@@ -98,65 +103,91 @@ impl<O: Clone> Session<O> {
                 depth: call.depth,
             };
             self.made.park(key, Box::new(parked));
-            self.waiting.push_back(key);
+            self.enqueue(key);
         }
         Ok(key)
     }
 
-    fn may_call(&mut self, call: &StartCall<'_, O>) -> Result<(), RemoteError> {
+    /// Whether a call may start now, and the number of its method.
+    fn may_call(&mut self, call: &StartCall<'_, O>) -> Result<MethodNumber, RemoteError> {
         if self.phase == Phase::Over {
             return Err(RemoteError::new(ErrorKind::ConnectionLost, "the connection is closed"));
         }
         if self.peer_closing {
             return Err(RemoteError::new(ErrorKind::Shutdown, "the peer is shutting down"));
         }
-        let length = call.payload.len() as u64;
-        if length.saturating_add(HEAD_LEN_MAX as u64) > self.peer.message_len {
-            let limit = self.peer.message_len;
-            let message = format!("the arguments take {length} bytes, and the peer takes messages of {limit}");
-            return Err(RemoteError::new(ErrorKind::TooLarge, message));
-        }
-        if call.references.len() > self.limits.references as usize {
-            let (count, limit) = (call.references.len(), self.limits.references);
-            let message = format!("the arguments hold {count} references, and a message may hold {limit}");
-            return Err(RemoteError::new(ErrorKind::TooLarge, message));
-        }
         if call.depth > self.limits.depth {
             let message = format!("calls nest {} deep, and may {} deep", call.depth, self.limits.depth);
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        if !self.waiting.is_empty() || !self.send_credit.has(length) {
+        if self.made.parked_len() > 0 || !self.send_credit.has(call.payload.len() as u64) {
             self.may_wait(call.depth)?;
+        }
+        let mut head_len = CALL_LEN_MAX;
+        if let Target::Service(name) = &call.target {
+            check_name("the name of a service", name)?;
+            head_len += name.len() as u64;
+        }
+        self.may_send("arguments", head_len, call.payload, &call.references)?;
+        self.given.method(call.method, self.outbox.frames())
+    }
+
+    /// Whether the peer accepts a message with this payload and these references, beside which it
+    /// takes `head_len` at most. Their interfaces are defined from now on.
+    pub(super) fn may_send(
+        &mut self,
+        what: &'static str,
+        head_len: u64,
+        payload: &BytesMut,
+        references: &[Passed<O>],
+    ) -> Result<(), RemoteError> {
+        let too_large = |message| Err(RemoteError::new(ErrorKind::TooLarge, message));
+        if references.len() > self.limits.references as usize {
+            let (count, limit) = (references.len(), self.limits.references);
+            return too_large(format!("the {what} hold {count} references, and a message may hold {limit}"));
+        }
+        let references_len: u64 = references.iter().map(Passed::len_max).sum();
+        let length = (payload.len() as u64).saturating_add(references_len);
+        let limit = self.peer.message_len;
+        if length.saturating_add(head_len) > limit {
+            return too_large(format!("the {what} take {length} bytes, and the peer takes messages of {limit}"));
+        }
+        for passed in references {
+            self.given.define_interfaces(&passed.interfaces, self.outbox.frames())?;
         }
         Ok(())
     }
 
     /// A nested call never waits: its caller's caller might wait for this very node.
-    fn may_wait(&mut self, depth: u32) -> Result<(), RemoteError> {
+    fn may_wait(&self, depth: u32) -> Result<(), RemoteError> {
         if depth > 0 {
             let message = "the peer has no credit for a nested call; let it serve more calls at once";
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        if self.waiting.len() >= self.limits.waiting_calls as usize {
-            let made = &mut self.made;
-            self.waiting.retain(|key| made.parked(*key).is_some());
-        }
-        if self.waiting.len() >= self.limits.waiting_calls as usize {
-            let message = format!("{} calls wait for the peer already", self.waiting.len());
-            return Err(RemoteError::new(ErrorKind::Overloaded, message));
+        let waiting = self.made.parked_len();
+        if waiting >= self.limits.waiting_calls as usize {
+            return Err(RemoteError::new(ErrorKind::Overloaded, format!("{waiting} calls wait for the peer already")));
         }
         Ok(())
     }
 
-    /// Credit came back: sends what waited, in order.
+    /// A call waits behind all others. Keys of ended calls are never more than half of the queue.
+    fn enqueue(&mut self, key: CallKey) {
+        if self.waiting.len() >= 2 * self.made.parked_len() {
+            let made = &mut self.made;
+            self.waiting.retain(|key| made.parked(*key).is_some());
+        }
+        self.waiting.push_back(key);
+    }
+
+    /// Credit came back, or a call that waited has ended: sends what waits, in order.
     pub(super) fn send_waiting(&mut self, now: Time) {
         while let Some(&key) = self.waiting.front() {
-            if let Some(place) = self.made.parked(key) {
-                let length = place.as_ref().map_or(0, |parked| parked.payload.len() as u64);
-                if !self.send_credit.take(length) {
+            if let Some(parked) = self.made.parked(key) {
+                if self.phase == Phase::Over || !self.send_credit.take(parked.payload.len() as u64) {
                     return;
                 }
-                if let Some(parked) = place.take() {
+                if let Some(parked) = self.made.unpark(key) {
                     self.send_parked(now, key, *parked);
                 }
             }
@@ -213,25 +244,35 @@ impl<O: Clone> Session<O> {
     pub fn cancel_call(&mut self, now: Time, key: CallKey) {
         match self.made.abandon(key, &mut self.effects) {
             Left::Unsent(id) => {
-                self.take_back(id);
-                let _ = now;
+                self.take_back(&[id]);
+                self.send_waiting(now);
             }
-            Left::Unanswered(id) => self.push_cancel(id),
+            Left::Unanswered(id) => self.push(&Message::Cancel(Cancel { id })),
             Left::Answered(references) => self.release_all(references),
         }
     }
 
-    fn push_cancel(&mut self, id: CallId) {
-        if self.phase != Phase::Over {
-            self.push(&Message::Cancel(Cancel { id }));
+    /// Takes calls out of the outbox that have not left wholly, and undoes what they did.
+    pub(super) fn take_back(&mut self, ids: &[CallId]) {
+        for message in self.outbox.take_back(ids) {
+            self.undo(message);
+        }
+        // What stood behind them may have left.
+        self.settle_done();
+    }
+
+    /// Nothing that has not left wholly ever does.
+    pub(super) fn drop_unsent(&mut self) {
+        for message in self.outbox.take_unsent() {
+            self.undo(message);
         }
     }
 
-    /// Takes a call out of the outbox that has not left wholly, and undoes what it did.
-    pub(super) fn take_back(&mut self, id: CallId) {
-        let Some(message) = self.outbox.take_back(id) else { return };
-        self.send_credit.give_back_call();
-        self.send_credit.give_back_bytes(message.payload_len);
+    fn undo(&mut self, message: Outgoing<O>) {
+        if message.call.is_some() {
+            self.send_credit.give_back_call();
+            self.send_credit.give_back_bytes(message.payload_len);
+        }
         for slot in message.counted {
             // What never arrives was never counted by the peer.
             self.effects.garbage.extend(self.exports.take_back(slot, 1).ok().flatten());
@@ -247,10 +288,11 @@ impl<O: Clone> Session<O> {
         };
         let (sent, unsent) = self.made.handle_timeout(now, late, &mut self.effects);
         for id in sent {
-            self.push_cancel(id);
+            self.push(&Message::Cancel(Cancel { id }));
         }
-        for id in unsent {
-            self.take_back(id);
+        if !unsent.is_empty() {
+            self.take_back(&unsent);
+            self.send_waiting(now);
         }
     }
 
@@ -262,6 +304,9 @@ impl<O: Clone> Session<O> {
 
     pub(super) fn handle_answer(&mut self, now: Time, id: CallId, answer: Answer<O>) -> Result<(), WireError> {
         let takes = self.made.takes(id);
+        if takes == Some(Takes::Nothing) && !answer.is_one_reference() {
+            return Err(WireError::Broken("answered an acquire with something else than a reference"));
+        }
         match self.made.handle_answer(id, answer, &mut self.effects) {
             Err(_) => return Err(WireError::Broken("answered a call that was never made")),
             Ok(Some(Answer::Reply { references, .. })) => self.release_all(references),
@@ -291,12 +336,13 @@ impl<O: Clone> Session<O> {
             kept.held.push(slot);
             return Descriptor::Yours(slot);
         }
-        let Some(slot) = self.exports.give(passed, self.limits.exports) else {
+        let interfaces = self.given.interfaces(&passed.interfaces);
+        let slot = interfaces.and_then(|_| self.exports.give(passed, self.limits.exports));
+        let (Some(interfaces), Some(slot)) = (interfaces, slot) else {
             // Beyond the limit the peer gets a reference that leads nowhere, and says so when called.
             return Descriptor::Yours(Slot { index: u32::MAX, generation: u32::MAX });
         };
         kept.counted.push(slot);
-        let interfaces = self.given.interfaces(&passed.interfaces, self.outbox.frames());
         match &passed.origin {
             Origin::Own => Descriptor::Mine { slot, object: passed.id, interfaces },
             Origin::Foreign { owner, endpoints, .. } => Descriptor::Third {
@@ -317,11 +363,11 @@ impl<O: Clone> Session<O> {
         kind: Kind,
         head: impl FnOnce(&mut BytesMut),
         payload: &mut BytesMut,
-        order: Option<ObjectId>,
-        call: Option<CallId>,
-        kept: Kept<O>,
+        call: Option<Begun>,
+        mut kept: Kept<O>,
     ) -> bool {
-        let blocked = !self.outbox.has_no_lanes() && order.is_some_and(|order| self.outbox.is_blocked(order));
+        let blocked =
+            !self.outbox.has_no_lanes() && call.as_ref().is_some_and(|call| self.outbox.is_blocked(call.order));
         if !blocked && kept.keep.is_empty() && payload.len() + HEAD_LEN_MAX <= FRAME_LEN_MAX {
             let frames = self.outbox.frames();
             let start = begin_frame(frames, kind);
@@ -344,12 +390,22 @@ impl<O: Clone> Session<O> {
             self.settle(Done { call: None, keep: kept.keep, held: kept.held });
             return true;
         }
+        // A release would overtake the message, and its target be gone.
+        kept.held.extend(call.as_ref().and_then(|call| call.target).filter(|slot| self.imports.hold(*slot)));
         let Kept { counted, held, keep } = kept;
+        let (order, call) = call.map(|call| (call.order, call.id)).unzip();
         let payload = payload.split().freeze();
         let payload_len = payload.len() as u64;
         let head = encoded.freeze();
         self.outbox.push(Outgoing { kind, head, payload, payload_len, order, call, counted, keep, held });
         false
+    }
+
+    /// Notes what has left by way of a lane.
+    pub(super) fn settle_done(&mut self) {
+        for done in self.outbox.take_done() {
+            self.settle(done);
+        }
     }
 
     /// A message has left, or never will: what lived for it may go.
@@ -371,6 +427,14 @@ impl<O: Clone> Session<O> {
     }
 }
 
+/// A call as the outbox has to know it.
+pub(super) struct Begun {
+    id: CallId,
+    order: ObjectId,
+    /// The held object that it is for.
+    target: Option<Slot>,
+}
+
 fn send_call<O: Clone>(
     session: &mut Session<O>,
     order: ObjectId,
@@ -378,9 +442,10 @@ fn send_call<O: Clone>(
     payload: &mut BytesMut,
     kept: Kept<O>,
 ) {
-    let id = head.id;
-    if session.write(Kind::Call, |out| head.encode_head(out), payload, Some(order), Some(id), kept) {
-        session.made.handle_sent(id, session.sent);
+    let target = if let Target::Slot(slot) = head.target { Some(*slot) } else { None };
+    let begun = Begun { id: head.id, order, target };
+    if session.write(Kind::Call, |out| head.encode_head(out), payload, Some(begun), kept) {
+        session.made.handle_sent(head.id, session.sent);
         session.sent += 1;
     }
 }

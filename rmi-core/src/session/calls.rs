@@ -44,6 +44,18 @@ pub enum Answer<O> {
     Failed(RemoteError),
 }
 
+impl<O> Answer<O> {
+    /// Whether it answers an acquire: with one reference and nothing else, or by a failure.
+    pub(crate) fn is_one_reference(&self) -> bool {
+        match self {
+            Self::Reply { outcome, payload, references } => {
+                *outcome == Outcome::Ok && payload.is_empty() && references.len() == 1
+            }
+            Self::Failed(_) => true,
+        }
+    }
+}
+
 /// The calls made over one link. An id is reserved from the start of a call until it is answered
 /// and its caller has taken the answer or gone away.
 #[derive(Debug)]
@@ -53,6 +65,7 @@ pub(crate) struct CallsMade<O> {
     /// No deadline comes before this moment. It is moved by looking at all calls, and only when it
     /// is reached: calls end far more often than deadlines.
     earliest: Option<Time>,
+    parked: usize,
 }
 
 #[derive(Debug)]
@@ -133,7 +146,7 @@ impl<O> Made<O> {
 
 impl<O> Default for CallsMade<O> {
     fn default() -> Self {
-        Self { calls: Slab::new(), generation: 0, earliest: None }
+        Self { calls: Slab::new(), generation: 0, earliest: None, parked: 0 }
     }
 }
 
@@ -176,15 +189,29 @@ impl<O> CallsMade<O> {
     pub(crate) fn park(&mut self, key: CallKey, call: Box<Parked<O>>) {
         if let Some(Made { stage: Stage::Waiting { parked, .. }, .. }) = self.get(key) {
             *parked = Some(call);
+            self.parked += 1;
         }
     }
 
     /// The call that waits for credit, unless it has ended meanwhile.
-    pub(crate) fn parked(&mut self, key: CallKey) -> Option<&mut Option<Box<Parked<O>>>> {
+    pub(crate) fn parked(&mut self, key: CallKey) -> Option<&Parked<O>> {
         match self.get(key) {
-            Some(Made { stage: Stage::Waiting { parked, .. }, .. }) if parked.is_some() => Some(parked),
+            Some(Made { stage: Stage::Waiting { parked, .. }, .. }) => parked.as_deref(),
             _ => None,
         }
+    }
+
+    /// A call waits no longer: takes it to be sent.
+    pub(crate) fn unpark(&mut self, key: CallKey) -> Option<Box<Parked<O>>> {
+        let Some(Made { stage: Stage::Waiting { parked, .. }, .. }) = self.get(key) else { return None };
+        let call = parked.take();
+        self.parked -= usize::from(call.is_some());
+        call
+    }
+
+    /// How many calls wait for credit.
+    pub(crate) fn parked_len(&self) -> usize {
+        self.parked
     }
 
     /// When a call is to end, as time left from now.
@@ -246,7 +273,9 @@ impl<O> CallsMade<O> {
                 Ok(None)
             }
             // The caller has not looked at its expiry yet: it may as well have the answer.
-            Stage::Expired { .. } => {
+            // A failure is most likely that of the cancel that went out with the expiry.
+            Stage::Expired { error, .. } => {
+                let answer = if matches!(answer, Answer::Failed(_)) { Answer::Failed(error.clone()) } else { answer };
                 made.stage = Stage::Answered(answer);
                 Ok(None)
             }
@@ -264,7 +293,9 @@ impl<O> CallsMade<O> {
         let Some(made) = self.get(key) else { return Left::Answered(Vec::new()) };
         match &mut made.stage {
             Stage::Waiting { parked, .. } => {
-                effects.discard(parked.take());
+                let parked = parked.take();
+                self.parked -= usize::from(parked.is_some());
+                effects.discard(parked);
                 self.calls.remove(key.index);
                 Left::Unsent(id)
             }
@@ -306,6 +337,7 @@ impl<O> CallsMade<O> {
                 }
                 Stage::Waiting { waker, parked } => {
                     effects.wakers.extend(waker.take());
+                    self.parked -= usize::from(parked.is_some());
                     effects.discard(parked.take());
                     made.stage = Stage::Answered(Answer::Failed(late(false)));
                     unsent.push(Self::id(index));
@@ -330,6 +362,7 @@ impl<O> CallsMade<O> {
         effects: &mut Effects<O>,
     ) -> Vec<CallId> {
         let mut unsent = Vec::new();
+        self.parked = 0;
         self.calls.retain(|index, made| {
             match &made.stage {
                 Stage::Waiting { .. } => unsent.push(Self::id(index)),
@@ -344,7 +377,7 @@ impl<O> CallsMade<O> {
 
     /// The link is lost: ends every call with this cause, by whether it was sent.
     pub(crate) fn lose(&mut self, cause: impl Fn(bool) -> RemoteError, effects: &mut Effects<O>) {
-        self.earliest = None;
+        (self.earliest, self.parked) = (None, 0);
         self.calls.retain(|_, made| made.end(&cause, effects));
     }
 

@@ -51,22 +51,34 @@ pub(crate) struct ReceiveCredit {
     bytes: u64,
     bytes_in: u64,
     owed: u64,
+    /// The largest call whose bytes are held.
+    largest: u64,
 }
 
 impl ReceiveCredit {
     /// The windows that this side told in its hello.
     pub(crate) fn new(calls: u32, bytes: u64) -> Self {
-        Self { calls: calls.max(1), calls_in: 0, bytes, bytes_in: 0, owed: 0 }
+        Self { calls: calls.max(1), calls_in: 0, bytes, bytes_in: 0, owed: 0, largest: 0 }
     }
 
-    /// A call arrived; false if the peer sent more than it may.
+    /// A call arrived; false if the peer sent more than it may. Calls arrive in another order than
+    /// they took credit in: large ones travel beside each other. So what counts is whether there is
+    /// an order in which each of those held [`fits`]: all are within the window, or all but the
+    /// largest, taken last, within a quarter of it.
     pub(crate) fn handle_call(&mut self, bytes: u64) -> bool {
-        if self.calls_in >= self.calls || !fits(self.bytes, self.bytes_in, bytes) {
+        let held = self.bytes_in.saturating_add(bytes);
+        let largest = self.largest.max(bytes);
+        if self.calls_in >= self.calls || (held > self.bytes && held - largest > self.bytes / 4) {
             return false;
         }
         self.calls_in += 1;
-        self.bytes_in += bytes;
+        (self.bytes_in, self.largest) = (held, largest);
         true
+    }
+
+    /// An acquire arrived: it takes nothing, and its answer gives back what a call's does.
+    pub(crate) fn handle_acquire(&mut self) {
+        self.calls_in += 1;
     }
 
     /// A call was answered.
@@ -80,6 +92,9 @@ impl ReceiveCredit {
         self.owed += bytes;
         if self.owed <= self.bytes / 4 {
             return None;
+        }
+        if bytes >= self.largest {
+            self.largest = 0;
         }
         let give = std::mem::take(&mut self.owed);
         self.bytes_in = self.bytes_in.saturating_sub(give);
@@ -134,6 +149,31 @@ mod tests {
                 sender.give_back_bytes(bytes);
             }
         }
+    }
+
+    #[test]
+    fn calls_may_arrive_in_another_order_than_they_took_credit_in() {
+        let mut sender = SendCredit::new(8, 100);
+        assert!(sender.take(10) && sender.take(15) && sender.take(1000));
+        for order in [[1000, 10, 15], [10, 1000, 15], [15, 10, 1000]] {
+            let mut receiver = ReceiveCredit::new(8, 100);
+            assert!(order.into_iter().all(|bytes| receiver.handle_call(bytes)));
+            assert!(!receiver.handle_call(1));
+            assert_eq!(receiver.let_go(1000), Some(1000));
+            assert!(receiver.handle_call(75));
+            assert!(!receiver.handle_call(1));
+        }
+    }
+
+    #[test]
+    fn an_acquire_counts_nothing() {
+        let mut credit = ReceiveCredit::new(1, 10);
+        assert!(credit.handle_call(0));
+        credit.handle_acquire();
+        credit.handle_answer();
+        assert!(!credit.handle_call(0));
+        credit.handle_answer();
+        assert!(credit.handle_call(0));
     }
 
     #[test]

@@ -7,9 +7,14 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::{
+    error::{ErrorKind, RemoteError},
     id::{Fingerprint, MethodId},
+    limits::Limits,
     object::InterfaceSet,
-    wire::{Definition, InterfacesNumber, Kind, MethodNumber, WireError, begin_frame, finish_frame},
+    wire::{
+        Definition, FRAME_LEN_MAX, InterfacesNumber, Kind, MethodNumber, NAME_LEN_MAX, WireError, begin_frame,
+        finish_frame, message::INTERFACES_LEN_MAX,
+    },
 };
 
 /// A method as a caller names it.
@@ -30,42 +35,133 @@ impl std::fmt::Debug for MethodRef<'_> {
 }
 
 /// The numbers that this side gave. A definition leaves as a frame of its own, before its use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Given {
     methods: HashMap<(MethodId, Fingerprint), MethodNumber, RandomState>,
     interfaces: HashMap<InterfaceSet, InterfacesNumber, RandomState>,
+    budget: Budget,
 }
 
 impl Given {
-    pub(crate) fn method(&mut self, method: MethodRef<'_>, frames: &mut BytesMut) -> MethodNumber {
-        let next = MethodNumber(number(self.methods.len()));
-        *self.methods.entry((method.id, method.fingerprint)).or_insert_with(|| {
-            let MethodRef { id, fingerprint, name } = method;
-            write(Definition::Method { number: next, id, fingerprint, name: name.to_string() }, frames);
-            next
-        })
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { methods: HashMap::default(), interfaces: HashMap::default(), budget: Budget::new(limits) }
     }
 
-    pub(crate) fn interfaces(&mut self, interfaces: &InterfaceSet, frames: &mut BytesMut) -> InterfacesNumber {
-        if let Some(known) = self.interfaces.get(interfaces) {
-            return *known;
+    /// The number of a method, defined now if it has none.
+    ///
+    /// # Errors
+    ///
+    /// Where no peer would accept the definition.
+    pub(crate) fn method(&mut self, method: MethodRef<'_>, frames: &mut BytesMut) -> Result<MethodNumber, RemoteError> {
+        if let Some(known) = self.methods.get(&(method.id, method.fingerprint)) {
+            return Ok(*known);
         }
-        let next = InterfacesNumber(number(self.interfaces.len()));
-        write(Definition::Interfaces { number: next, names: interfaces.names().to_vec() }, frames);
-        self.interfaces.insert(interfaces.clone(), next);
-        next
+        let MethodRef { id, fingerprint, name } = method;
+        let name = name.to_string();
+        check_name("the name of a method", &name)?;
+        let number = MethodNumber(number(self.methods.len()));
+        self.define(Definition::Method { number, id, fingerprint, name }, frames)?;
+        self.methods.insert((id, fingerprint), number);
+        Ok(number)
+    }
+
+    /// Defines an interface list, unless it is defined already.
+    ///
+    /// # Errors
+    ///
+    /// Where no peer would accept the definition.
+    pub(crate) fn define_interfaces(
+        &mut self,
+        interfaces: &InterfaceSet,
+        frames: &mut BytesMut,
+    ) -> Result<(), RemoteError> {
+        if self.interfaces.contains_key(interfaces) {
+            return Ok(());
+        }
+        let names = interfaces.names();
+        check_len("interfaces of an object", names.len(), INTERFACES_LEN_MAX)?;
+        for name in names {
+            check_name("the name of an interface", name)?;
+        }
+        let number = InterfacesNumber(number(self.interfaces.len()));
+        self.define(Definition::Interfaces { number, names: names.to_vec() }, frames)?;
+        self.interfaces.insert(interfaces.clone(), number);
+        Ok(())
+    }
+
+    /// The number of a defined interface list.
+    pub(crate) fn interfaces(&self, interfaces: &InterfaceSet) -> Option<InterfacesNumber> {
+        self.interfaces.get(interfaces).copied()
+    }
+
+    fn define(&mut self, definition: Definition, frames: &mut BytesMut) -> Result<(), RemoteError> {
+        let mut body = BytesMut::new();
+        definition.encode(&mut body);
+        check_len("the definition of an object's interfaces", 1 + body.len(), FRAME_LEN_MAX)?;
+        self.budget.take(&definition)?;
+        let start = begin_frame(frames, Kind::Define);
+        frames.extend_from_slice(&body);
+        finish_frame(frames, start);
+        Ok(())
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a program has far fewer than 2^32 interfaces")]
+/// Whether a peer accepts a name.
+///
+/// # Errors
+///
+/// Where it does not.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), RemoteError> {
+    if name.is_empty() {
+        return Err(RemoteError::new(ErrorKind::Marshal, format!("{what} is empty")));
+    }
+    check_len(what, name.len(), NAME_LEN_MAX)
+}
+
+fn check_len(what: &'static str, len: usize, max: usize) -> Result<(), RemoteError> {
+    if len > max { Err(WireError::Limit { what, size: len as u64, limit: max as u64 }.into()) } else { Ok(()) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the budget bounds definitions by a u32")]
 fn number(len: usize) -> u32 {
     len as u32
 }
 
-fn write(definition: Definition, frames: &mut BytesMut) {
-    let start = begin_frame(frames, Kind::Define);
-    definition.encode(frames);
-    finish_frame(frames, start);
+/// What the definitions of one side may take.
+#[derive(Debug)]
+struct Budget {
+    definitions: u32,
+    bytes_max: u64,
+    bytes: u64,
+}
+
+/// About what a definition takes beside its names, and a name beside its text.
+const DEFINITION_LEN: u64 = 64;
+const NAME_LEN: u64 = 32;
+
+impl Budget {
+    fn new(limits: &Limits) -> Self {
+        Self { definitions: limits.definitions, bytes_max: limits.definition_bytes, bytes: 0 }
+    }
+
+    fn take(&mut self, definition: &Definition) -> Result<(), WireError> {
+        let (number, names) = match definition {
+            Definition::Method { number, name, .. } => (number.0, name.len() as u64),
+            Definition::Interfaces { number, names } => {
+                (number.0, names.iter().map(|name| NAME_LEN + name.len() as u64).sum())
+            }
+        };
+        if number >= self.definitions {
+            let (size, limit) = (u64::from(number) + 1, self.definitions.into());
+            return Err(WireError::Limit { what: "definitions", size, limit });
+        }
+        let bytes = self.bytes + DEFINITION_LEN + names;
+        if bytes > self.bytes_max {
+            return Err(WireError::Limit { what: "bytes of definitions", size: bytes, limit: self.bytes_max });
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
 }
 
 /// A method that the peer has numbered.
@@ -82,21 +178,21 @@ pub struct KnownMethod {
 /// The numbers that the peer gave.
 #[derive(Debug)]
 pub(crate) struct Learnt {
-    max: u32,
+    budget: Budget,
     methods: Vec<KnownMethod>,
     interfaces: Vec<InterfaceSet>,
 }
 
 impl Learnt {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { max, methods: Vec::new(), interfaces: Vec::new() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { budget: Budget::new(limits), methods: Vec::new(), interfaces: Vec::new() }
     }
 
     /// A definition arrived.
     ///
     /// # Errors
     ///
-    /// Where it is not the next number, or one too many.
+    /// Where it is not the next number, or too much.
     pub(crate) fn handle_define(&mut self, definition: Definition) -> Result<(), WireError> {
         let (given, known) = match &definition {
             Definition::Method { number, .. } => (number.0, self.methods.len()),
@@ -105,9 +201,7 @@ impl Learnt {
         if given as usize != known {
             return Err(WireError::Broken("defined a number out of turn"));
         }
-        if given >= self.max {
-            return Err(WireError::Limit { what: "definitions", size: u64::from(given) + 1, limit: self.max.into() });
-        }
+        self.budget.take(&definition)?;
         match definition {
             Definition::Method { id, fingerprint, name, .. } => {
                 self.methods.push(KnownMethod { id, fingerprint, name: name.into() });

@@ -99,8 +99,18 @@ pub struct Session<O> {
     receive_credit: ReceiveCredit,
     assembly: Assembly,
     outbox: Outbox<O>,
+    /// Bytes of answers to questions that were asked while too much waited to be written.
+    unread: u64,
     keepalive: Keepalive,
     effects: Effects<O>,
+}
+
+/// Longest reason of a goodbye, in bytes.
+const REASON_LEN_MAX: usize = 1 << 10;
+
+/// The beginning of a text.
+fn cut(text: &str, len_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(len_max)).unwrap_or(text)
 }
 
 /// What the peer told of itself.
@@ -134,12 +144,13 @@ impl<O: Clone> Session<O> {
             served: CallsServed::default(),
             exports: Exports::default(),
             imports: Imports::default(),
-            given: Given::default(),
-            learnt: Learnt::new(limits.definitions),
+            given: Given::new(&limits),
+            learnt: Learnt::new(&limits),
             send_credit: SendCredit::new(peer.calls, peer.call_bytes),
             receive_credit: ReceiveCredit::new(limits.calls, limits.call_bytes),
             assembly: Assembly::new(limits.message_len),
             outbox: Outbox::new(peer.message_len),
+            unread: 0,
             keepalive: Keepalive::new(lease, now),
             effects: Effects::default(),
             limits,
@@ -186,6 +197,8 @@ impl<O: Clone> Session<O> {
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
+        let asks = matches!(message, Message::Call(_) | Message::Acquire(_) | Message::Ping(_));
+        let waited = self.outbox.len();
         match message {
             Message::Call(call) => self.handle_call(now, call, directory, events)?,
             Message::Reply(reply) => self.handle_reply(now, reply)?,
@@ -214,6 +227,20 @@ impl<O: Clone> Session<O> {
                 return Err(WireError::Broken("revoked a reference, which no node of this version does"));
             }
         }
+        if asks { self.check_reading(waited) } else { Ok(()) }
+    }
+
+    /// Some questions are answered at once and take no credit: whoever goes on to ask them while
+    /// much waits to be written reads no answers, and would fill this node's memory.
+    fn check_reading(&mut self, waited: u64) -> Result<(), WireError> {
+        if waited <= self.limits.outbox_bytes {
+            self.unread = 0;
+            return Ok(());
+        }
+        self.unread += self.outbox.len() - waited;
+        if self.unread > self.limits.outbox_bytes {
+            return Err(WireError::Broken("asks on and on and reads no answers"));
+        }
         Ok(())
     }
 
@@ -225,9 +252,8 @@ impl<O: Clone> Session<O> {
             RemoteError::new(ErrorKind::Shutdown, "the peer is shutting down and did not take the call")
                 .with_certainty(certainty)
         };
-        for id in self.made.handle_closing(taken, cause, &mut self.effects) {
-            self.take_back(id);
-        }
+        let unsent = self.made.handle_closing(taken, cause, &mut self.effects);
+        self.take_back(&unsent);
         events.push(Event::Closing);
     }
 
@@ -279,11 +305,14 @@ impl<O: Clone> Session<O> {
         self.served.len() == 0 && self.outbox.is_empty()
     }
 
-    /// Says that this node goes away. What it held is released by that.
+    /// Says that this node goes away. What it held is released by that, and what has not left by
+    /// now never does.
     pub fn goodbye(&mut self, reason: &str) {
         if self.phase != Phase::Over {
+            self.drop_unsent();
+            let reason = cut(reason, REASON_LEN_MAX).to_owned();
+            self.push(&Message::Goodbye(Goodbye { reason }));
             self.phase = Phase::Over;
-            self.push(&Message::Goodbye(Goodbye { reason: reason.to_owned() }));
         }
     }
 
@@ -303,15 +332,15 @@ impl<O: Clone> Session<O> {
             cause.clone().with_certainty(certainty)
         };
         self.made.lose(ended, &mut self.effects);
-        self.effects.garbage.extend(self.outbox.take_kept());
+        self.drop_unsent();
+        self.outbox.clear();
+        self.imports = Imports::default();
         Lost { serving: self.served.lose(), given: self.exports.take_all() }
     }
 
     /// Gives a held reference back: one handle less, and a release for the peer with the last.
     pub fn release(&mut self, slot: Slot) {
-        if let Some(count) = self.imports.release(slot)
-            && self.phase != Phase::Over
-        {
+        if let Some(count) = self.imports.release(slot) {
             self.push(&Message::Release(Release { slot, count }));
         }
     }
@@ -326,9 +355,11 @@ impl<O: Clone> Session<O> {
         }
     }
 
-    /// Adds a whole small message to the outbox.
+    /// Adds a whole small message to the outbox. After goodbye there is nothing more to say.
     fn push(&mut self, message: &Message) {
-        message.encode_frame(self.outbox.frames());
+        if self.phase != Phase::Over {
+            message.encode_frame(self.outbox.frames());
+        }
     }
 
     /// The bytes to write next, in order; all empty when nothing waits.
@@ -339,9 +370,7 @@ impl<O: Clone> Session<O> {
     /// The socket took this many of the bytes of [`slices`](Self::slices).
     pub fn advance(&mut self, written: usize) {
         self.outbox.advance(written);
-        for done in self.outbox.take_done() {
-            self.settle(done);
-        }
+        self.settle_done();
     }
 
     /// Whether anything waits to be written.

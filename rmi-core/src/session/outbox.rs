@@ -37,12 +37,27 @@ pub(crate) struct Outgoing<O> {
 }
 
 impl<O> Outgoing<O> {
+    /// What is left of a message that was taken back: its order, for those behind it.
+    fn nothing(order: Option<ObjectId>) -> Self {
+        Self {
+            kind: Kind::Call,
+            head: Bytes::new(),
+            payload: Bytes::new(),
+            payload_len: 0,
+            order,
+            call: None,
+            counted: Vec::new(),
+            keep: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
     fn len(&self) -> u64 {
         1 + self.head.len() as u64 + self.payload.len() as u64
     }
 }
 
-/// A large message that left wholly, or was taken back.
+/// A message that left wholly.
 #[derive(Debug)]
 pub(crate) struct Done<O> {
     pub(crate) call: Option<CallId>,
@@ -141,22 +156,22 @@ impl<O> Outbox<O> {
         self.queue.push_back(Lane { number, message, total, sent: 0, aborted: false, behind });
     }
 
-    /// Takes back a call that has not left wholly. Returns it where no byte of it had left; where
-    /// some had, the rest is replaced by an abort, so that the call never arrives.
-    pub(crate) fn take_back(&mut self, id: CallId) -> Option<Outgoing<O>> {
-        let position = |lane: &mut Lane<O>| lane.behind.iter().position(|message| message.call == Some(id));
-        let waiting = self.all_lanes_mut().find_map(|lane| position(lane).and_then(|at| lane.behind.remove(at)));
-        if let Some(message) = waiting {
-            self.queued -= message.len();
-            return Some(message);
+    /// Takes back calls that have not left wholly. Of one that has left in part the rest is replaced
+    /// by an abort, so that it never arrives.
+    pub(crate) fn take_back(&mut self, ids: &[CallId]) -> Vec<Outgoing<O>> {
+        let is_meant = |message: &Outgoing<O>| message.call.is_some_and(|id| ids.contains(&id));
+        let mut taken = Vec::new();
+        // Those behind others first: they would leave as soon as the others are gone.
+        for lane in self.all_lanes_mut() {
+            taken.extend(extract(&mut lane.behind, is_meant));
         }
-        if let Some(at) = self.queue.iter().position(|lane| lane.message.call == Some(id)) {
-            let lane = self.queue.remove(at)?;
+        self.queued -= taken.iter().map(Outgoing::len).sum::<u64>();
+        for lane in extract(&mut self.queue, |lane| is_meant(&lane.message)) {
             self.queued -= lane.total;
+            taken.push(lane.message);
             self.restart(lane.behind);
-            return Some(lane.message);
         }
-        if let Some(mut lane) = self.finishing.take_if(|lane| lane.message.call == Some(id)) {
+        if let Some(mut lane) = self.finishing.take_if(|lane| is_meant(&lane.message)) {
             // Its last chunk waits to begin: unload it, so that an abort goes in its place.
             lane.sent -= self.chunk_data.len() as u64;
             self.queued += self.chunk_data.len() as u64;
@@ -164,22 +179,13 @@ impl<O> Outbox<O> {
             self.chunk_data.clear();
             self.lanes.push_front(lane);
         }
-        let lane = self.lanes.iter_mut().find(|lane| lane.message.call == Some(id))?;
-        lane.aborted = true;
-        let message = &mut lane.message;
-        self.queued -= lane.total - lane.sent;
-        message.call = None;
-        Some(Outgoing {
-            kind: message.kind,
-            head: Bytes::new(),
-            payload: std::mem::take(&mut message.payload),
-            payload_len: message.payload_len,
-            order: None,
-            call: Some(id),
-            counted: std::mem::take(&mut message.counted),
-            keep: std::mem::take(&mut message.keep),
-            held: std::mem::take(&mut message.held),
-        })
+        for lane in self.lanes.iter_mut().filter(|lane| is_meant(&lane.message)) {
+            self.queued -= lane.total - lane.sent;
+            lane.aborted = true;
+            let nothing = Outgoing::nothing(lane.message.order);
+            taken.push(std::mem::replace(&mut lane.message, nothing));
+        }
+        taken
     }
 
     /// What stood behind a message that is gone goes its own way: small ones as frames, until a
@@ -199,7 +205,7 @@ impl<O> Outbox<O> {
         }
     }
 
-    /// The large messages that left since the last look.
+    /// The messages from lanes that left since the last look.
     pub(crate) fn take_done(&mut self) -> Vec<Done<O>> {
         std::mem::take(&mut self.done)
     }
@@ -310,15 +316,272 @@ impl<O> Outbox<O> {
         self.frames.is_empty() && self.chunk_head.is_empty() && self.chunk_data.is_empty() && self.has_no_lanes()
     }
 
-    /// Everything that lives for messages that now never leave, to be dropped outside every lock.
-    pub(crate) fn take_kept(&mut self) -> Vec<O> {
+    /// Takes everything that has not left wholly and is not written yet as a whole frame. Of a
+    /// chunk that was begun the rest stays: without it no frame behind it could be read.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Outgoing<O>> {
+        self.queued = 0;
+        if !self.chunk_begun {
+            self.chunk_head.clear();
+            self.chunk_data.clear();
+        }
+        let lanes = self.finishing.take().into_iter().chain(self.lanes.drain(..)).chain(self.queue.drain(..));
+        lanes.flat_map(|lane| std::iter::once(lane.message).chain(lane.behind)).collect()
+    }
+
+    /// Nothing more is written.
+    pub(crate) fn clear(&mut self) {
         self.frames.clear();
         self.chunk_head.clear();
         self.chunk_data.clear();
-        self.queued = 0;
-        let lanes = self.finishing.take().into_iter().chain(self.lanes.drain(..)).chain(self.queue.drain(..));
-        let messages = lanes.flat_map(|lane| std::iter::once(lane.message).chain(lane.behind));
-        let kept = messages.flat_map(|message| message.keep).collect::<Vec<_>>();
-        kept.into_iter().chain(self.done.drain(..).flat_map(|done| done.keep)).collect()
+        self.chunk_begun = false;
+    }
+}
+
+/// Takes out what is meant, in order.
+fn extract<T>(from: &mut VecDeque<T>, is_meant: impl Fn(&T) -> bool) -> Vec<T> {
+    if !from.iter().any(&is_meant) {
+        return Vec::new();
+    }
+    let (meant, rest) = std::mem::take(from).into_iter().partition::<Vec<_>, _>(is_meant);
+    from.extend(rest);
+    meant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits::Limits,
+        wire::{Frame, Message, split_frame},
+    };
+
+    const LARGE: usize = 2 * CHUNK_LEN_MAX;
+
+    /// A call of this order and number, with this much payload.
+    fn call(order: u8, id: u32, len: usize) -> Outgoing<u32> {
+        Outgoing {
+            kind: Kind::Call,
+            head: Bytes::copy_from_slice(&id.to_be_bytes()),
+            payload: vec![0; len].into(),
+            payload_len: len as u64,
+            order: Some(ObjectId::from_bytes([order; 16])),
+            call: Some(CallId(id)),
+            counted: vec![Slot { index: id, generation: 0 }],
+            keep: vec![id],
+            held: Vec::new(),
+        }
+    }
+
+    fn put_frame(outbox: &mut Outbox<u32>, number: u64) {
+        Message::Ping(number).encode_frame(outbox.frames());
+    }
+
+    /// Writes up to `max` bytes at once, until nothing is left.
+    fn write_all(outbox: &mut Outbox<u32>, max: usize) -> BytesMut {
+        let mut written = BytesMut::new();
+        while !outbox.is_empty() {
+            write(outbox, max, &mut written);
+        }
+        assert_eq!(outbox.len(), 0);
+        written
+    }
+
+    fn write(outbox: &mut Outbox<u32>, max: usize, written: &mut BytesMut) {
+        let before = outbox.len();
+        let slices = outbox.slices();
+        let loaded = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(max).collect();
+        assert!(!offered.is_empty(), "{loaded} bytes are offered, and {before} wait");
+        written.extend_from_slice(&offered);
+        outbox.advance(offered.len());
+    }
+
+    /// What stands in these bytes: whole frames by their number, chunks by lane and part.
+    fn read(mut bytes: BytesMut) -> Vec<String> {
+        let mut read = Vec::new();
+        while let Some(Frame { kind, body }) = split_frame(&mut bytes).unwrap() {
+            read.push(match Message::decode(kind, body.clone(), &Limits::default()) {
+                Ok(Message::Ping(number)) => format!("{number}"),
+                Ok(Message::Chunk(chunk)) => {
+                    let first = if chunk.total.is_some() { "First" } else { "" };
+                    format!("{}:{first}{:?}", chunk.lane, chunk.part)
+                }
+                // A call that waited: its head is its number.
+                _ => format!("call {}", body.get(3).copied().unwrap_or_default()),
+            });
+        }
+        assert!(bytes.is_empty(), "a frame was cut off");
+        read
+    }
+
+    fn calls_done(outbox: &mut Outbox<u32>) -> Vec<u32> {
+        outbox.take_done().into_iter().filter_map(|done| done.call).map(|id| id.0).collect()
+    }
+
+    fn taken(outbox: &mut Outbox<u32>, ids: &[u32]) -> Vec<u32> {
+        let ids: Vec<_> = ids.iter().copied().map(CallId).collect();
+        let taken = outbox.take_back(&ids);
+        for message in &taken {
+            assert_eq!(message.keep, [message.counted[0].index], "it comes back with all that lives for it");
+        }
+        taken.into_iter().filter_map(|message| message.call).map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn bytes_are_the_same_however_they_are_written() {
+        let fill = || {
+            let mut outbox = Outbox::new(1 << 20);
+            put_frame(&mut outbox, 1);
+            outbox.push(call(1, 1, LARGE));
+            outbox.push(call(2, 2, LARGE));
+            outbox.push(call(1, 3, 10));
+            put_frame(&mut outbox, 2);
+            outbox
+        };
+        let whole = write_all(&mut fill(), usize::MAX);
+        for max in [1, 2, 7, 100, 4099, 65_535, 70_000] {
+            assert!(write_all(&mut fill(), max) == whole, "{max} at a time");
+        }
+        let chunks = ["0:FirstMore", "1:FirstMore", "0:More", "1:More", "0:Last", "1:Last"];
+        let mut expected: Vec<&str> = ["1", "2"].into_iter().chain(chunks).collect();
+        expected.insert(7, "call 3");
+        assert_eq!(read(whole), expected);
+    }
+
+    #[test]
+    fn a_frame_goes_before_a_loaded_chunk_and_behind_a_begun_one() {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.push(call(1, 1, LARGE));
+        outbox.slices();
+        put_frame(&mut outbox, 1);
+        let mut written = BytesMut::new();
+        write(&mut outbox, 7, &mut written);
+        put_frame(&mut outbox, 2);
+        written.unsplit(write_all(&mut outbox, 1000));
+        assert_eq!(read(written), ["1", "0:FirstMore", "2", "0:More", "0:Last"]);
+    }
+
+    #[test]
+    fn a_call_has_left_once_its_last_chunk_begins() {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.push(call(1, 1, LARGE));
+        outbox.push(call(1, 2, 10));
+        let mut written = BytesMut::new();
+        while outbox.len() > 20 + CHUNK_LEN_MAX as u64 {
+            write(&mut outbox, usize::MAX, &mut written);
+        }
+        outbox.slices();
+        assert!(calls_done(&mut outbox).is_empty(), "loaded, and not begun");
+        assert!(outbox.is_blocked(ObjectId::from_bytes([1; 16])));
+        write(&mut outbox, 1, &mut written);
+        assert_eq!(calls_done(&mut outbox), [1, 2], "and with it the one behind, as a frame");
+        assert!(outbox.has_no_lanes());
+        written.unsplit(write_all(&mut outbox, usize::MAX));
+        assert_eq!(read(written), ["0:FirstMore", "0:More", "0:Last", "call 2"]);
+    }
+
+    #[test]
+    fn a_message_in_the_queue_is_taken_back_without_a_trace() {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.push(call(1, 1, LARGE));
+        outbox.push(call(1, 2, 10));
+        assert_eq!(taken(&mut outbox, &[1]), [1]);
+        assert_eq!(calls_done(&mut outbox), [2]);
+        assert_eq!(read(write_all(&mut outbox, 9)), ["call 2"]);
+    }
+
+    #[test]
+    fn a_message_that_was_begun_is_aborted() {
+        for loaded in [false, true] {
+            let mut outbox = Outbox::new(1 << 20);
+            outbox.push(call(1, 1, LARGE));
+            outbox.push(call(1, 2, 10));
+            let mut written = BytesMut::new();
+            write(&mut outbox, usize::MAX, &mut written);
+            if loaded {
+                outbox.slices();
+            }
+            assert_eq!(taken(&mut outbox, &[1]), [1]);
+            assert!(taken(&mut outbox, &[1]).is_empty(), "once");
+            assert!(outbox.is_blocked(ObjectId::from_bytes([1; 16])), "what is behind it waits for the abort");
+            written.unsplit(write_all(&mut outbox, 9));
+            assert_eq!(calls_done(&mut outbox), [2]);
+            let chunks = if loaded { &["0:FirstMore", "0:More"][..] } else { &["0:FirstMore"] };
+            assert_eq!(read(written), [chunks, &["0:Abort", "call 2"]].concat());
+        }
+    }
+
+    #[test]
+    fn a_loaded_last_chunk_becomes_an_abort_and_a_begun_one_leaves() {
+        for begun in [false, true] {
+            let mut outbox = Outbox::new(1 << 20);
+            outbox.push(call(1, 1, LARGE));
+            let mut written = BytesMut::new();
+            while outbox.len() > CHUNK_LEN_MAX as u64 {
+                write(&mut outbox, usize::MAX, &mut written);
+            }
+            outbox.slices();
+            if begun {
+                write(&mut outbox, 1, &mut written);
+            }
+            put_frame(&mut outbox, 1);
+            let back = taken(&mut outbox, &[1]);
+            assert_eq!(back.is_empty(), begun);
+            written.unsplit(write_all(&mut outbox, 9));
+            let rest = if begun { ["0:Last", "1"] } else { ["1", "0:Abort"] };
+            assert_eq!(read(written), [&["0:FirstMore", "0:More"][..], &rest].concat());
+        }
+    }
+
+    #[test]
+    fn messages_taken_back_together_all_stay() {
+        let mut outbox = Outbox::new(1 << 20);
+        for (id, len) in [(1, LARGE), (2, 10), (3, LARGE), (4, 10), (5, 10)] {
+            outbox.push(call(1, id, len));
+        }
+        let mut back = taken(&mut outbox, &[1, 2, 3, 4]);
+        back.sort_unstable();
+        assert_eq!(back, [1, 2, 3, 4]);
+        assert_eq!(read(write_all(&mut outbox, 9)), ["call 5"]);
+    }
+
+    #[test]
+    fn a_large_message_behind_another_makes_a_lane_with_what_is_behind_it() {
+        let mut outbox = Outbox::new(1 << 20);
+        for (id, len) in [(1, LARGE), (2, 10), (3, LARGE), (4, 10)] {
+            outbox.push(call(1, id, len));
+        }
+        let lane = |number| ["FirstMore", "More", "Last"].map(|part| format!("{number}:{part}"));
+        let expected = [&lane(0)[..], &["call 2".into()], &lane(1), &["call 4".into()]].concat();
+        assert_eq!(read(write_all(&mut outbox, 1000)), expected);
+        assert_eq!(calls_done(&mut outbox), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn lanes_open_as_the_receiver_has_room() {
+        let mut outbox = Outbox::new(3 * LARGE as u64);
+        for order in 0..4 {
+            outbox.push(call(order, order.into(), LARGE));
+        }
+        let read = read(write_all(&mut outbox, usize::MAX));
+        let at = |what: &str| read.iter().position(|frame| frame == what).unwrap();
+        assert!(at("1:FirstMore") < at("0:Last"), "two at a time");
+        assert!(at("2:FirstMore") > at("0:Last"));
+    }
+
+    #[test]
+    fn of_what_never_leaves_only_a_begun_chunk_stays() {
+        let mut outbox = Outbox::new(1 << 20);
+        for (order, id) in [(1, 1), (1, 2), (2, 3)] {
+            outbox.push(call(order, id, LARGE));
+        }
+        let mut written = BytesMut::new();
+        write(&mut outbox, 10, &mut written);
+        let mut unsent: Vec<_> = outbox.take_unsent().into_iter().flat_map(|message| message.keep).collect();
+        unsent.sort_unstable();
+        assert_eq!(unsent, [1, 2, 3]);
+        put_frame(&mut outbox, 1);
+        written.unsplit(write_all(&mut outbox, 1000));
+        assert_eq!(read(written), ["0:FirstMore", "1"]);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
     object::InterfaceSet,
-    wire::{Slot, WireError},
+    wire::{ENDPOINTS_MAX, Slot, WireError},
 };
 
 /// A reference on its way out. `object` keeps it alive until the message has left.
@@ -21,6 +21,20 @@ pub struct Passed<O> {
     pub interfaces: InterfaceSet,
     /// Whose object it is.
     pub origin: Origin,
+}
+
+impl<O> Passed<O> {
+    /// The most bytes that it takes in a message.
+    pub(super) fn len_max(&self) -> u64 {
+        const OWN_LEN_MAX: u64 = 1 + 5 + 5 + 16 + 5;
+        match &self.origin {
+            Origin::Own => OWN_LEN_MAX,
+            Origin::Foreign { endpoints, .. } => {
+                let endpoints = endpoints.iter().take(ENDPOINTS_MAX).map(|endpoint| 2 + endpoint.to_string().len());
+                OWN_LEN_MAX + 16 + 1 + 1 + endpoints.sum::<usize>() as u64
+            }
+        }
+    }
 }
 
 /// Whose object a passed reference leads to.

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Event, Phase, Session,
     calling::Kept,
+    cut,
     references::{HeldReference, Origin, Passed, Received},
 };
 use crate::{
@@ -12,10 +13,13 @@ use crate::{
     id::{Fingerprint, MethodId, ObjectId},
     time::Time,
     wire::{
-        Acquire, Call, CallId, Credit, Descriptor, Kind, Message, MethodNumber, Outcome, Refusal, ReplyHead, Target,
-        WireError,
+        Acquire, Call, CallId, Credit, Descriptor, FRAME_LEN_MAX, Kind, Message, MethodNumber, Outcome, Refusal,
+        ReplyHead, Target, WireError,
     },
 };
+
+/// A reply takes no more than this beside its payload and its references.
+const REPLY_LEN_MAX: u64 = 16;
 
 /// A call that arrived.
 #[derive(Debug)]
@@ -83,11 +87,19 @@ impl<O: Clone> Session<O> {
             Target::Service(name) => Some(ArrivedTarget::Service(name)),
             Target::Promise { .. } => return Err(WireError::Broken("called a promise, which this node never offered")),
         };
-        let Some(target) = target else {
-            self.release_all(references);
-            self.let_go(call.payload.len() as u64);
-            self.refuse(call.id, no_such_object());
-            return Ok(());
+        let target = match target {
+            _ if call.depth > self.limits.depth => Err(too_deep(call.depth, self.limits.depth)),
+            Some(target) => Ok(target),
+            None => Err(no_such_object()),
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => {
+                self.release_all(references);
+                self.let_go(call.payload.len() as u64);
+                self.refuse(call.id, error.with_certainty(Certainty::NotExecuted));
+                return Ok(());
+            }
         };
         events.push(Event::Call(Box::new(Arrived {
             id: call.id,
@@ -111,7 +123,13 @@ impl<O: Clone> Session<O> {
         if !self.served.start(acquire.id) {
             return Err(WireError::Broken("used a call id again that is not answered"));
         }
+        self.receive_credit.handle_acquire();
         match directory.find(&acquire.object) {
+            Some(_) if self.exports.len() >= self.limits.exports as usize => {
+                let message =
+                    format!("this node has given the peer {} objects, and may give no more", self.exports.len());
+                self.refuse(acquire.id, RemoteError::new(ErrorKind::Overloaded, message));
+            }
             Some(passed) => self.reply(acquire.id, Outcome::Ok, vec![passed], &mut BytesMut::new()),
             None => self.refuse(acquire.id, no_such_object()),
         }
@@ -121,35 +139,45 @@ impl<O: Clone> Session<O> {
     /// Answers a call with what its method returned. A call that is answered already, or whose
     /// link is lost, is left alone. A result that the peer cannot take becomes a refusal.
     pub fn reply(&mut self, id: CallId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut BytesMut) {
-        let (length, count) = (payload.len() as u64, references.len());
-        let too_large = if length.saturating_add(64 << 10) > self.peer.message_len && length > 64 << 10 {
-            Some(format!("the result takes {length} bytes, and the caller takes messages of {}", self.peer.message_len))
-        } else if count > self.limits.references as usize {
-            Some(format!("the result holds {count} references, and a message may hold {}", self.limits.references))
+        let may_send = if self.finish(id) {
+            self.may_send("result", REPLY_LEN_MAX, payload, &references).map_err(Some)
         } else {
-            None
+            Err(None)
         };
-        if let Some(message) = too_large {
+        if let Err(refused) = may_send {
             self.effects.garbage.extend(references.into_iter().map(|passed| passed.object));
             payload.clear();
-            self.refuse(id, RemoteError::new(ErrorKind::TooLarge, message).with_certainty(Certainty::Executed));
-        } else if self.finish(id) {
-            let (descriptors, kept) = self.describe(references);
-            let head = ReplyHead { id, outcome, references: &descriptors };
-            self.write(Kind::Reply, |out| head.encode_head(out), payload, None, None, kept);
-        } else {
-            self.effects.garbage.extend(references.into_iter().map(|passed| passed.object));
-            payload.clear();
+            if let Some(error) = refused {
+                self.push_refusal(id, error.with_certainty(Certainty::Executed));
+            }
+            return;
+        }
+        let (descriptors, kept) = self.describe(references);
+        let head = ReplyHead { id, outcome, references: &descriptors };
+        self.write(Kind::Reply, |out| head.encode_head(out), payload, None, kept);
+    }
+
+    /// Answers a call with an error of the runtime. Texts too long for the peer are cut.
+    pub fn refuse(&mut self, id: CallId, error: RemoteError) {
+        if self.finish(id) {
+            self.push_refusal(id, error);
         }
     }
 
-    /// Answers a call with an error of the runtime.
-    pub fn refuse(&mut self, id: CallId, error: RemoteError) {
-        if self.finish(id) {
-            let mut body = BytesMut::new();
-            Message::Refusal(Refusal { id, error }).encode(&mut body);
-            self.write(Kind::Refusal, |_| (), &mut body, None, None, Kept::default());
+    /// A refusal is never longer than a frame.
+    fn push_refusal(&mut self, id: CallId, error: RemoteError) {
+        let len_max = self.peer.message_len.min(FRAME_LEN_MAX as u64) as usize;
+        let mut body = BytesMut::new();
+        let mut refusal = Message::Refusal(Refusal { id, error });
+        refusal.encode(&mut body);
+        if let Message::Refusal(Refusal { error, .. }) = &mut refusal
+            && 1 + body.len() > len_max
+        {
+            *error = cut_texts(error, len_max);
+            body.clear();
+            refusal.encode(&mut body);
         }
+        self.write(Kind::Refusal, |_| (), &mut body, None, Kept::default());
     }
 
     fn finish(&mut self, id: CallId) -> bool {
@@ -162,9 +190,7 @@ impl<O: Clone> Session<O> {
 
     /// The bytes of a call's arguments are not held any more: gives the peer its credit back.
     pub fn let_go(&mut self, bytes: u64) {
-        if let Some(bytes) = self.receive_credit.let_go(bytes)
-            && self.phase != Phase::Over
-        {
+        if let Some(bytes) = self.receive_credit.let_go(bytes) {
             self.push(&Message::Credit(Credit { calls: 0, bytes }));
         }
     }
@@ -190,6 +216,27 @@ fn no_such_object() -> RemoteError {
     let message =
         "the object does not exist here, or exists no more: its references were released, or its node restarted";
     RemoteError::new(ErrorKind::NoSuchObject, message).with_certainty(Certainty::NotExecuted)
+}
+
+fn too_deep(depth: u32, max: u32) -> RemoteError {
+    RemoteError::new(ErrorKind::Overloaded, format!("calls nest {depth} deep, and may {max} deep"))
+}
+
+/// An error whose refusal is no longer than this: its texts share what there is, without sources.
+fn cut_texts(error: &RemoteError, len_max: usize) -> RemoteError {
+    // What is no text: kind and id of the refusal, kind and certainty of the error, lengths.
+    let share = len_max.saturating_sub(40) / 4;
+    let mut short = RemoteError::new(error.kind(), cut(error.message(), share)).with_certainty(error.certainty());
+    if let Some(method) = error.method() {
+        short = short.with_method(cut(method, share));
+    }
+    if let Some(object) = error.object() {
+        short = short.with_object(cut(object, share));
+    }
+    if let Some(peer) = error.peer() {
+        short = short.with_peer(cut(peer, share));
+    }
+    short
 }
 
 /// An own object as a reply passes it.

@@ -60,6 +60,7 @@ fn frame(interface: &Interface, runtime: &Path, items: &TokenStream, interface_o
 
             #items
 
+            #[diagnostic::do_not_recommend]
             impl __rmi::Interface for dyn #ident {
                 #interface_of_dyn
             }

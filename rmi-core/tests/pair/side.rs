@@ -1,0 +1,279 @@
+//! One side of a pair: a session, what its node keeps, and what happened there.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, Wake, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use rmi_core::{
+    Limits, NodeId, ObjectId, RemoteError,
+    id::{Fingerprint, MethodId},
+    session::{Answer, Arrived, ArrivedTarget, CallKey, Event, Handshake, MethodRef, Passed, Session, StartCall},
+    time::Time,
+    wire::{CallId, Frame, Hello, Message, Outcome, Target, WireError, split_frame},
+};
+
+use crate::object::{Dropped, Exported, Obj};
+
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) session: Session<Obj>,
+    pub(crate) peer: NodeId,
+    pub(crate) exported: Exported,
+    pub(crate) read: BytesMut,
+    /// Calls that arrived and are not answered.
+    pub(crate) calls: Vec<Served>,
+    /// Every call that ever arrived, by its payload's first bytes.
+    pub(crate) dispatched: Vec<Bytes>,
+    pub(crate) cancelled: Vec<CallId>,
+    pub(crate) closing: bool,
+    pub(crate) goodbye: Option<String>,
+    pub(crate) dropped: Dropped,
+    /// What the session let go of, in all.
+    pub(crate) garbage: Rc<Cell<usize>>,
+    pub(crate) woken: Arc<Woken>,
+    /// The messages that arrived, unless they are not to be kept.
+    pub(crate) heard: Vec<Message>,
+    pub(crate) keeps_heard: bool,
+    pub(crate) limits: Limits,
+}
+
+/// Counts wake-ups.
+#[derive(Debug, Default)]
+pub(crate) struct Woken(AtomicUsize);
+
+impl Woken {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that arrived, as its handler sees it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) id: CallId,
+    pub(crate) object: Option<Obj>,
+    pub(crate) service: Option<String>,
+    pub(crate) references: Vec<Option<Obj>>,
+    pub(crate) payload: Bytes,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) depth: u32,
+}
+
+/// A call to start.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) target: Target,
+    pub(crate) order: ObjectId,
+    pub(crate) method: &'static str,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) references: Vec<Obj>,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) depth: u32,
+}
+
+impl Start {
+    /// A call of a service: needs no object.
+    pub(crate) fn service() -> Self {
+        let order = ObjectId::from_bytes([1; 16]);
+        let method = "demo.Registry.lookup";
+        let target = Target::Service("registry".into());
+        Self { target, order, method, payload: Vec::new(), references: Vec::new(), deadline: None, depth: 0 }
+    }
+
+    pub(crate) fn of(object: &Obj) -> Self {
+        let (target, method) = (Target::Slot(object.slot()), "demo.Account.balance");
+        Self { target, order: object.id(), method, ..Self::service() }
+    }
+
+    pub(crate) fn payload(self, payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: payload.into(), ..self }
+    }
+
+    /// A payload of this length, that begins with this byte.
+    pub(crate) fn sized(self, tag: u8, len: usize) -> Self {
+        self.payload(vec![tag; len])
+    }
+
+    pub(crate) fn passing(self, references: &[&Obj]) -> Self {
+        Self { references: references.iter().map(|&object| object.clone()).collect(), ..self }
+    }
+
+    pub(crate) fn until(self, deadline: Time) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    pub(crate) fn depth(self, depth: u32) -> Self {
+        Self { depth, ..self }
+    }
+
+    pub(crate) fn in_order_of(self, order: u8) -> Self {
+        Self { order: ObjectId::from_bytes([order; 16]), ..self }
+    }
+}
+
+impl Side {
+    /// Both sides of a new link, their hellos exchanged.
+    pub(crate) fn both(limits: [Limits; 2], lease: Duration) -> [Self; 2] {
+        let nodes = [NodeId::random(), NodeId::random()];
+        let hellos = [0, 1].map(|side| Hello::new(nodes[side], &limits[side], lease));
+        [0, 1].map(|side| {
+            let mine = Handshake::new(hellos[side].clone());
+            let theirs = Handshake::new(hellos[1 - side].clone());
+            let frame = split_frame(&mut theirs.hello()).unwrap().unwrap();
+            let established = mine.handle_frame(&frame).unwrap();
+            Self {
+                session: Session::new(established, limits[side].clone(), Time::START),
+                peer: nodes[1 - side],
+                exported: Exported::default(),
+                read: BytesMut::new(),
+                calls: Vec::new(),
+                dispatched: Vec::new(),
+                cancelled: Vec::new(),
+                closing: false,
+                goodbye: None,
+                dropped: Dropped::default(),
+                garbage: Rc::default(),
+                woken: Arc::default(),
+                heard: Vec::new(),
+                keeps_heard: true,
+                limits: limits[side].clone(),
+            }
+        })
+    }
+
+    pub(crate) fn start(&mut self, now: Time, start: Start) -> Result<CallKey, RemoteError> {
+        let Start { target, order, method, payload, references, deadline, depth } = start;
+        let references = references.iter().map(|object| self.pass(object)).collect();
+        let method = MethodRef { id: MethodId(fnv(method)), fingerprint: Fingerprint(7), name: &method };
+        let mut payload = BytesMut::from(&payload[..]);
+        let call = StartCall { target, order, method, references, payload: &mut payload, deadline, depth };
+        let started = self.session.start_call(now, call);
+        assert!(payload.is_empty(), "the payload is left empty");
+        self.carry_out();
+        started
+    }
+
+    pub(crate) fn pass(&mut self, object: &Obj) -> Passed<Obj> {
+        self.exported.insert(object);
+        object.pass(self.peer)
+    }
+
+    pub(crate) fn poll(&mut self, key: CallKey) -> Option<Answer<Obj>> {
+        let woken = self.woken.clone();
+        self.poll_with(key, woken)
+    }
+
+    pub(crate) fn poll_with(&mut self, key: CallKey, woken: Arc<Woken>) -> Option<Answer<Obj>> {
+        let polled = self.session.poll_answer(key, &Waker::from(woken));
+        self.carry_out();
+        match polled {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, now: Time, key: CallKey) {
+        self.session.cancel_call(now, key);
+        self.carry_out();
+    }
+
+    /// Wraps references as the objects that the node sees.
+    pub(crate) fn receive(&self, references: Vec<rmi_core::session::Received<Obj>>) -> Vec<Option<Obj>> {
+        references.into_iter().map(|reference| Obj::received(reference, &self.dropped)).collect()
+    }
+
+    /// All whole frames that were read.
+    pub(crate) fn handle_read(&mut self, now: Time) -> Result<(), WireError> {
+        while let Some(frame) = split_frame(&mut self.read)? {
+            self.handle_frame(now, frame)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn handle_frame(&mut self, now: Time, frame: Frame) -> Result<(), WireError> {
+        if self.keeps_heard {
+            self.heard.extend(Message::decode(frame.kind, frame.body.clone(), &self.limits));
+        }
+        let mut events = Vec::new();
+        let handled = self.session.handle_frame(now, frame, &self.exported, &mut events);
+        for event in events {
+            self.handle_event(event);
+        }
+        self.carry_out();
+        handled
+    }
+
+    fn handle_event(&mut self, event: Event<Obj>) {
+        match event {
+            Event::Call(call) => {
+                let Arrived { id, target, references, payload, deadline, depth, .. } = *call;
+                let (object, service) = match target {
+                    ArrivedTarget::Object(object) => (Some(object), None),
+                    ArrivedTarget::Service(name) => (None, Some(name)),
+                };
+                self.dispatched.push(payload.slice(..payload.len().min(8)));
+                let references = self.receive(references);
+                self.calls.push(Served { id, object, service, references, payload, deadline, depth });
+            }
+            Event::Cancel(id) => self.cancelled.push(id),
+            Event::Closing => self.closing = true,
+            Event::Goodbye(reason) => self.goodbye = Some(reason),
+        }
+    }
+
+    /// What a driver does once it has let go of the session.
+    pub(crate) fn carry_out(&mut self) {
+        loop {
+            let effects = self.session.take_effects();
+            self.garbage.set(self.garbage.get() + effects.garbage.len());
+            effects.wakers.into_iter().for_each(Waker::wake);
+            drop(effects.garbage);
+            let dropped = self.dropped.take();
+            if dropped.is_empty() && !self.session.has_effects() {
+                return;
+            }
+            dropped.into_iter().for_each(|slot| self.session.release(slot));
+        }
+    }
+
+    /// The first call that arrived and was not taken.
+    pub(crate) fn take_call(&mut self) -> Served {
+        assert!(!self.calls.is_empty(), "no call arrived");
+        self.take_nth_call(0)
+    }
+
+    pub(crate) fn take_nth_call(&mut self, nth: usize) -> Served {
+        let call = self.calls.remove(nth);
+        self.session.let_go(call.payload.len() as u64);
+        call
+    }
+
+    pub(crate) fn reply(&mut self, id: CallId, payload: &[u8], references: &[&Obj]) {
+        let references = references.iter().map(|&object| self.pass(object)).collect();
+        self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload));
+        self.carry_out();
+    }
+
+    pub(crate) fn refuse(&mut self, id: CallId, error: RemoteError) {
+        self.session.refuse(id, error);
+        self.carry_out();
+    }
+}
+
+fn fnv(text: &str) -> u64 {
+    rmi_core::id::fnv1a64(&[text])
+}
