@@ -138,11 +138,9 @@ mod tests {
     #[test]
     fn whoever_sends_by_the_rules_is_never_refused_and_never_starves() {
         let (mut sender, mut receiver) = (SendCredit::new(4, 100), ReceiveCredit::new(4, 100));
-        let mut sent = 0;
-        for bytes in [7, 90, 25, 1000, 1, 99, 26, 100].into_iter().cycle().take(5000) {
+        for (sent, bytes) in [7, 90, 25, 1000, 1, 99, 26, 100].into_iter().cycle().take(5000).enumerate() {
             assert!(sender.take(bytes), "starved after {sent} calls");
             assert!(receiver.handle_call(bytes));
-            sent += 1;
             receiver.handle_answer();
             sender.give_back_call();
             if let Some(bytes) = receiver.let_go(bytes) {

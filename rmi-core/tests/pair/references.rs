@@ -158,6 +158,25 @@ fn a_reference_on_its_way_home_is_held_until_it_has_left() {
 }
 
 #[test]
+fn a_message_holds_what_it_names_though_its_sender_finds_another_way() {
+    let mut pair = Pair::new();
+    let (object, alive) = Obj::new();
+    let held = pair.give(A, &object);
+    drop(object);
+    let key = pair.start(B, Start::service().sized(1, 300_000).passing(&[&held]));
+    pair.b().session.release(held.slot());
+    pair.run();
+    let call = pair.a().take_call();
+    assert!(matches!(&call.references[..], [Some(Obj::Own(_))]));
+    pair.a().reply(call.id, b"", &[]);
+    drop(call);
+    pair.run();
+    replied(pair.b().poll(key));
+    assert!(alive.upgrade().is_none());
+    pair.check_empty();
+}
+
+#[test]
 fn a_third_nodes_reference_names_its_owner() {
     let mut pair = Pair::new();
     let owner = NodeId::random();

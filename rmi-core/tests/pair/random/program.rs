@@ -12,21 +12,72 @@ pub(crate) struct Program {
 /// One operation, at a side where it matters. Indices choose among what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Create { side: usize, third: bool },
-    Start { side: usize, target: Choice, len: usize, references: Vec<Index>, depth: u32, seconds: Option<u64> },
-    Acquire { side: usize, object: Index },
-    Poll { keep: bool },
-    Cancel { call: Index },
-    Answer { side: usize, call: Index, len: usize, references: Vec<Index>, keep: bool },
-    Refuse { side: usize, call: Index },
-    DropHeld { side: usize, object: Index },
-    DropOwn { side: usize, object: Index },
-    Write { side: usize, max: usize },
-    Deliver { side: usize, max: usize },
+    Create {
+        side: usize,
+        third: bool,
+    },
+    Start {
+        side: usize,
+        target: Choice,
+        len: usize,
+        references: Vec<Index>,
+        depth: u32,
+        seconds: Option<u64>,
+    },
+    /// A large call, and small ones behind it.
+    Burst {
+        side: usize,
+        len: usize,
+        behind: usize,
+        seconds: Option<u64>,
+    },
+    Acquire {
+        side: usize,
+        object: Index,
+    },
+    Poll {
+        keep: bool,
+    },
+    Cancel {
+        call: Index,
+    },
+    Answer {
+        side: usize,
+        call: Index,
+        len: usize,
+        references: Vec<Index>,
+        keep: bool,
+    },
+    Refuse {
+        side: usize,
+        call: Index,
+    },
+    DropHeld {
+        side: usize,
+        object: Index,
+    },
+    DropOwn {
+        side: usize,
+        object: Index,
+    },
+    Write {
+        side: usize,
+        max: usize,
+    },
+    Deliver {
+        side: usize,
+        max: usize,
+    },
     Exchange,
-    Time { millis: u64 },
-    Close { side: usize },
-    Goodbye { side: usize },
+    Time {
+        millis: u64,
+    },
+    Close {
+        side: usize,
+    },
+    Goodbye {
+        side: usize,
+    },
     Cut,
 }
 
@@ -44,11 +95,12 @@ pub(crate) enum Choice {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let call_bytes = prop_oneof![Just(0), Just(1000), Just(100_000), Just(300_000), Just(16 << 20)];
-    let message_len = prop_oneof![Just(100_000), Just(200_000), Just(1 << 20)];
+    let call_bytes =
+        prop_oneof![1 => Just(0), 1 => Just(1000), 2 => Just(100_000), 2 => Just(300_000), 4 => Just(16 << 20)];
+    let message_len = prop_oneof![1 => Just(100_000), 1 => Just(200_000), 3 => Just(1 << 20)];
     let exports = prop_oneof![1 => Just(2), 5 => Just(1000)];
     let definitions = prop_oneof![1 => Just(2), 5 => Just(1000)];
-    (1..7u32, call_bytes, message_len, 0..5u32, exports, definitions).prop_map(
+    (prop_oneof![1..4u32, 4..20u32], call_bytes, message_len, 0..5u32, exports, definitions).prop_map(
         |(calls, call_bytes, message_len, waiting_calls, exports, definitions)| Limits {
             calls,
             call_bytes,
@@ -93,6 +145,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(side, target, len, references, depth, seconds)| {
                 Step::Start { side, target, len, references, depth, seconds }
             }),
+        6 => (side(), 66_000..190_000usize, 1..4usize, prop::option::of(0..3u64))
+            .prop_map(|(side, len, behind, seconds)| Step::Burst { side, len, behind, seconds }),
         3 => (side(), any::<Index>()).prop_map(|(side, object)| Step::Acquire { side, object }),
         8 => any::<bool>().prop_map(|keep| Step::Poll { keep }),
         8 => any::<Index>().prop_map(|call| Step::Cancel { call }),

@@ -109,6 +109,11 @@ impl World {
                 let references = self.choose(side, &references);
                 self.start(side, &target, len, references, depth, seconds);
             }
+            Step::Burst { side, len, behind, seconds } => {
+                for len in std::iter::once(len).chain(std::iter::repeat_n(4, behind)) {
+                    self.start(side, &Choice::Service, len, Vec::new(), 0, seconds);
+                }
+            }
             Step::Acquire { side, object } => self.acquire(side, &object),
             Step::Poll { keep } => self.poll_all(keep),
             Step::Cancel { call } => self.cancel(&call),
