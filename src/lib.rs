@@ -123,7 +123,9 @@ pub use rmi_core::{
     NodeId, NodeStats, ObjectId, Remote, RemoteError, Result, WeakRemote,
 };
 pub use rmi_macros::remote;
-pub use rmi_registry::{Entry, Registry, RegistryError, RegistryServer, RegistryServerBuilder, bind, lookup};
+pub use rmi_registry::{
+    Entry, Event as RegistryEvent, Registry, RegistryError, RegistryServer, RegistryServerBuilder, Watch, bind, lookup,
+};
 
 #[doc(hidden)]
 pub use rmi_core::__private;

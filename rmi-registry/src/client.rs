@@ -2,16 +2,25 @@
 
 use rmi_core::{AnyRemote, ErrorKind, Node, Remote, RemoteError, interface::Interface};
 
+use tracing::warn;
+
 use crate::{
+    binder::{Binder, Held},
     error::RegistryError,
     name::Name,
-    service::{Entry, NameService, PAGE_LEN_MAX, Page, SERVICE},
+    places::{Place, Places},
+    service::{Claim, Entry, Mark, PAGE_LEN_MAX, Page, SERVICE},
+    stamp::Stamp,
     url::RegistryUrl,
+    watch::Watch,
 };
 
 /// A registry to bind and look up names at. Cheap to clone.
 ///
-/// It goes on working when the registry is restarted at the same URL.
+/// It goes on working when the registry is restarted at the same URL, and what the node has bound
+/// is bound there again. One URL can name several registries, `rmi://a:1099,b:1099`: names are
+/// bound at all of them, and the first that answers is asked for names. One that is out of reach
+/// meanwhile catches up when it is back.
 ///
 /// ```no_run
 /// use rmi_registry::Registry;
@@ -25,8 +34,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Registry {
     node: Node,
-    url: String,
-    service: Remote<dyn NameService>,
+    places: Places,
+}
+
+/// What binding at all registries has come to.
+struct Round<'a> {
+    /// Those where the name is bound now.
+    bound: Vec<(&'a Place, Mark)>,
+    /// Those that did not answer.
+    silent: Vec<(&'a Place, RemoteError)>,
+    stamp: Stamp,
 }
 
 impl Registry {
@@ -42,7 +59,7 @@ impl Registry {
     /// endpoint such as `unix:///run/registry.sock` or `mem://names`.
     ///
     /// # Errors
-    /// Where the URL is none of a registry, or no registry answers there.
+    /// Where the URL is none of a registry, or no registry answers there: of several one must.
     pub async fn connect_with(node: &Node, url: &str) -> Result<Self, RegistryError> {
         let (url, name) = url.parse::<RegistryUrl>()?.split();
         if let Some(name) = name {
@@ -50,57 +67,67 @@ impl Registry {
         }
         let registry = Self::at(node, &url)?;
         // Only to hear now, not at the first use, that no registry answers.
-        registry.service.list(String::new(), None, 1).await.map_err(|error| registry.blame(error))?;
+        registry.places.ask(|place| async move { place.service.attend().await }).await?;
         Ok(registry)
     }
 
     /// The registry at `url`, not called yet.
     fn at(node: &Node, url: &RegistryUrl) -> Result<Self, RegistryError> {
-        let service = Remote::<dyn NameService>::service(node, url.dialled()?, SERVICE);
-        Ok(Self { node: node.clone(), url: url.to_string(), service })
+        Ok(Self { node: node.clone(), places: Places::new(node, url)? })
     }
 
-    /// The URL of the registry.
+    /// The URL of the registry, or of all of several.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.places.url()
     }
 
-    /// Binds a free name to an object. The node keeps the object until the name is unbound or bound
-    /// anew through it, or the node shuts down.
+    /// Binds a free name to an object. A name whose server's connection is lost is free to other
+    /// servers of its host. The node keeps the object until the name is unbound or bound anew, by
+    /// whomever, or the node shuts down; until then it binds it again wherever it finds it missing.
+    ///
+    /// Of several registries those that do not answer are bound at later, unless none answers.
     ///
     /// # Errors
-    /// [`AlreadyBound`](RegistryError::AlreadyBound) where the name is taken, also by a server whose
-    /// connection was lost less than a lease ago; [`AccessDenied`](RegistryError::AccessDenied) from
-    /// another host than the registry's; [`NotListening`](RegistryError::NotListening) where the
-    /// object could not be reached.
+    /// [`AlreadyBound`](RegistryError::AlreadyBound) where the name is taken;
+    /// [`AccessDenied`](RegistryError::AccessDenied) from another host than the registry's;
+    /// [`NotListening`](RegistryError::NotListening) where the object could not be reached. The name
+    /// is bound at none of several registries then.
     ///
     /// # Cancel safety
     /// When the future is dropped, the name may be bound or not.
     pub async fn bind<I: ?Sized + Interface>(&self, name: &str, object: &Remote<I>) -> Result<(), RegistryError> {
         let (name, object) = self.bindable(name, object)?;
-        let bound = self.service.bind(name.to_string(), object.clone()).await;
-        bound.map_err(|error| self.blame(error))?;
-        self.node.keep(self.key(&name), object);
-        Ok(())
+        let mut round = Round { bound: Vec::new(), silent: Vec::new(), stamp: Stamp::draw() };
+        for place in self.places.all() {
+            let bound = place.service.bind(name.to_string(), object.clone(), round.stamp).await;
+            if let Err(refusal) = round.note(place, bound) {
+                round.undo(&name).await;
+                return Err(refusal);
+            }
+        }
+        self.hold(round, &name, &object)
     }
 
     /// Binds a name, free or not, to an object. Otherwise like [`bind`](Self::bind).
     ///
     /// # Errors
-    /// As `bind`, without `AlreadyBound`.
+    /// As `bind`, without `AlreadyBound`. Several registries may differ then.
     ///
     /// # Cancel safety
     /// When the future is dropped, the name may be bound anew or not.
     pub async fn rebind<I: ?Sized + Interface>(&self, name: &str, object: &Remote<I>) -> Result<(), RegistryError> {
         let (name, object) = self.bindable(name, object)?;
-        let bound = self.service.rebind(name.to_string(), object.clone()).await;
-        bound.map_err(|error| self.blame(error))?;
-        self.node.keep(self.key(&name), object);
-        Ok(())
+        let mut round = Round { bound: Vec::new(), silent: Vec::new(), stamp: Stamp::draw() };
+        for place in self.places.all() {
+            let bound = place.service.rebind(name.to_string(), object.clone(), round.stamp).await;
+            round.note(place, bound)?;
+        }
+        self.hold(round, &name, &object)
     }
 
-    /// Frees a name, whoever bound it.
+    /// Frees a name, whoever bound it. Of several registries those that do not answer hear of it
+    /// later, unless none answers.
     ///
     /// # Errors
     /// [`NotBound`](RegistryError::NotBound) where the name is free;
@@ -109,10 +136,30 @@ impl Registry {
     /// # Cancel safety
     /// When the future is dropped, the name may be bound still or not.
     pub async fn unbind(&self, name: &str) -> Result<(), RegistryError> {
-        let name = checked(name)?;
-        self.service.unbind(name.to_string()).await.map_err(|error| self.blame(error))?;
-        self.node.unkeep(&self.key(&name));
-        Ok(())
+        let (name, stamp) = (checked(name)?, Stamp::draw());
+        let (mut freed, mut silent, mut not_bound) = (false, Vec::new(), None);
+        for place in self.places.all() {
+            match place.service.unbind(name.to_string(), stamp).await {
+                Err(RegistryError::Remote(error)) => {
+                    silent.push((place, error));
+                    continue;
+                }
+                Ok(()) => freed = true,
+                Err(error @ RegistryError::NotBound { .. }) => not_bound = Some(error.at(&place.url)),
+                Err(refusal) => return Err(refusal.at(&place.url)),
+            }
+            Binder::release(&self.node, place, &name);
+        }
+        match not_bound {
+            Some(error) if !freed => Err(error),
+            None if !freed => Err(self.no_answer(silent)),
+            _ => {
+                for (place, _) in silent {
+                    Binder::hold(&self.node, place, name.clone(), Held { object: None, stamp, seen: None });
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The object bound to a name.
@@ -126,7 +173,7 @@ impl Registry {
             name: name.to_owned(),
             wanted: error.wanted().to_owned(),
             found: error.found().to_vec(),
-            registry: self.url.clone(),
+            registry: self.url().to_owned(),
         })
     }
 
@@ -136,7 +183,8 @@ impl Registry {
     /// [`NotBound`](RegistryError::NotBound) where the name is free.
     pub async fn lookup_any(&self, name: &str) -> Result<AnyRemote, RegistryError> {
         let name = checked(name)?;
-        self.service.lookup(name.to_string()).await.map_err(|error| self.blame(error))
+        let name = name.as_str();
+        self.places.ask(|place| async move { place.service.lookup(name.to_owned()).await }).await
     }
 
     /// All names that begin with `prefix`, in order. Names bound and unbound meanwhile may be in it
@@ -147,12 +195,13 @@ impl Registry {
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, RegistryError> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
-            let after = entries.last().map(|entry| entry.name.clone());
-            let listed = self.service.list(prefix.to_owned(), after.clone(), PAGE_LEN_MAX).await;
-            let page = listed.map_err(|error| self.blame(error))?;
-            let Page { entries: part, more } = page;
+            let after = entries.last().map(|entry| entry.name.as_str());
+            let listed = |place: Place| async move {
+                place.service.list(prefix.to_owned(), after.map(str::to_owned), PAGE_LEN_MAX).await
+            };
+            let Page { entries: part, more } = self.places.ask(listed).await?;
             // A registry that led in circles would be listed for ever.
-            if more && part.last().map(|entry| &entry.name) <= after.as_ref() {
+            if more && part.last().map(|entry| entry.name.as_str()) <= after {
                 return Err(self.astray());
             }
             entries.extend(part);
@@ -160,6 +209,31 @@ impl Registry {
                 return Ok(entries);
             }
         }
+    }
+
+    /// Watches all names that begin with `prefix`: a [`Stream`](futures_core::Stream) of what is
+    /// bound already, then of every change. Of several registries the first that answers is watched.
+    ///
+    /// ```no_run
+    /// use futures_util::StreamExt;
+    /// use rmi_registry::{Event, Registry};
+    /// # async fn example(registry: Registry) -> Result<(), rmi_registry::RegistryError> {
+    /// let mut banks = registry.watch("bank/");
+    /// while let Some(event) = banks.next().await {
+    ///     match event? {
+    ///         Event::Bound(entry) | Event::Rebound(entry) => println!("{} is there", entry.name),
+    ///         Event::Unbound { name } | Event::Expired { name } => println!("{name} is gone"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use = "a watch ends when it is dropped"]
+    pub fn watch(&self, prefix: &str) -> Watch {
+        Watch::start(&self.node, &self.places, prefix)
     }
 
     /// The name and the object as they are sent, if others could call the object.
@@ -170,23 +244,53 @@ impl Registry {
     ) -> Result<(Name, AnyRemote), RegistryError> {
         let name = checked(name)?;
         if Remote::is_local(object) && self.node.endpoints().is_empty() {
-            return Err(RegistryError::NotListening { name: name.to_string(), registry: self.url.clone() });
+            return Err(RegistryError::NotListening { name: name.to_string(), registry: self.url().to_owned() });
         }
         Ok((name, Remote::erase(object)))
     }
 
-    /// Under what the node keeps the object bound to a name here.
-    fn key(&self, name: &Name) -> String {
-        format!("{}/{name}", self.url)
+    /// Keeps what was bound where, and binds the rest later.
+    fn hold(&self, round: Round<'_>, name: &Name, object: &AnyRemote) -> Result<(), RegistryError> {
+        let Round { bound, silent, stamp } = round;
+        if bound.is_empty() {
+            return Err(self.no_answer(silent));
+        }
+        let bound = bound.into_iter().map(|(place, mark)| (place, Some(mark)));
+        for (place, seen) in bound.chain(silent.into_iter().map(|(place, _)| (place, None))) {
+            Binder::hold(&self.node, place, name.clone(), Held { object: Some(object.clone()), stamp, seen });
+        }
+        Ok(())
     }
 
-    fn blame(&self, error: RegistryError) -> RegistryError {
-        error.at(&self.url)
+    fn no_answer(&self, silent: Vec<(&Place, RemoteError)>) -> RegistryError {
+        self.places.no_answer(silent.into_iter().map(|(place, error)| (place.url.clone(), error)).collect())
     }
 
     fn astray(&self) -> RegistryError {
         let message = "the registry sent a page of names that does not follow the one before";
-        RemoteError::new(ErrorKind::Protocol, message).with_object(SERVICE).with_peer(self.url.as_str()).into()
+        RemoteError::new(ErrorKind::Protocol, message).with_object(SERVICE).with_peer(self.url()).into()
+    }
+}
+
+impl<'a> Round<'a> {
+    /// What one registry has answered, or its refusal.
+    fn note(&mut self, place: &'a Place, answer: Result<Mark, RegistryError>) -> Result<(), RegistryError> {
+        match answer {
+            Ok(mark) => self.bound.push((place, mark)),
+            Err(RegistryError::Remote(error)) => self.silent.push((place, error)),
+            Err(refusal) => return Err(refusal.at(&place.url)),
+        }
+        Ok(())
+    }
+
+    /// Takes back what was bound.
+    async fn undo(&self, name: &Name) {
+        for (place, _) in &self.bound {
+            let removal = Claim { name: name.to_string(), object: None, stamp: self.stamp };
+            if let Err(error) = place.service.reconcile(vec![removal]).await {
+                warn!(%name, url = %place.url, %error, "a name stays bound here although another registry refused it");
+            }
+        }
     }
 }
 

@@ -90,6 +90,14 @@ pub enum RegistryError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// None of several registries has answered.
+    #[error("none of the registries of {registry} answers: {}", each(reasons))]
+    NoAnswer {
+        /// The URL that names them.
+        registry: String,
+        /// The URL of each, and why the call of it failed.
+        reasons: Vec<(String, RemoteError)>,
+    },
 }
 
 impl RegistryError {
@@ -102,7 +110,11 @@ impl RegistryError {
             | Self::WrongInterface { registry, .. }
             | Self::AccessDenied { registry, .. }
             | Self::NotListening { registry, .. } => url.clone_into(registry),
-            Self::InvalidName { .. } | Self::InvalidUrl { .. } | Self::Remote(_) | Self::NotStarted { .. } => {}
+            Self::InvalidName { .. }
+            | Self::InvalidUrl { .. }
+            | Self::Remote(_)
+            | Self::NotStarted { .. }
+            | Self::NoAnswer { .. } => {}
         }
         self
     }
@@ -114,6 +126,10 @@ fn at(registry: &str) -> String {
 
 fn list(interfaces: &[String]) -> String {
     if interfaces.is_empty() { "no interface known here".into() } else { interfaces.join(", ") }
+}
+
+fn each(reasons: &[(String, RemoteError)]) -> String {
+    reasons.iter().map(|(url, error)| format!("{url}: {error}")).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -143,6 +159,12 @@ mod tests {
             RegistryError::InvalidUrl { url: "x".into(), reason: "it is short".into() },
             RegistryError::NotListening { name, registry },
             RegistryError::NotStarted { reason: "the port is taken".into() },
+            RegistryError::NoAnswer {
+                registry: "rmi://h:1,i:2".into(),
+                reasons: ["rmi://h:1", "rmi://i:2"]
+                    .map(|url| (url.into(), RemoteError::new(ErrorKind::Unreachable, "no answer")))
+                    .into(),
+            },
         ]
     }
 
@@ -163,6 +185,8 @@ mod tests {
                 "\"bank\" cannot be bound at rmi://h:1099: its node listens nowhere, so nobody could call it; start \
                  the node with Node::builder().listen(\"tcp://0.0.0.0:0\") and use Registry::connect_with(&node, url)",
                 "the registry cannot start: the port is taken",
+                "none of the registries of rmi://h:1,i:2 answers: rmi://h:1: unreachable: no answer; rmi://i:2: \
+                 unreachable: no answer",
             ]
         );
     }

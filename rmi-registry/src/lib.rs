@@ -39,26 +39,56 @@
 //! [`Registry::connect`] and [`RegistryServerBuilder::listen`] take the URL of any endpoint, such
 //! as `mem://names` within one process.
 //!
+//! `rmi://a:1099,b:1099/name` names several registries, which know nothing of each other: the
+//! binding node binds and unbinds at all of them, and lookups, lists and watches go to the first
+//! that answers. One must answer; those that do not catch up when they are back, for as long as the
+//! binding node runs.
+//!
 //! # How long a name lasts
 //! Until it is unbound, until another object is bound to it, or until its server is gone: at once
-//! where the server says goodbye, after the lease of the server's node where it was lost. Names
-//! are kept in memory only.
+//! where the server says goodbye, after the lease of the server's node where it was lost. While the
+//! connection to a server is lost, another server on the host may [`bind`](Registry::bind) its name,
+//! so that one that was restarted need not wait.
+//!
+//! Names are kept in memory only, but a node looks after what it has bound: every sixth of the
+//! registry's lease it asks whether all is in place, and binds again what a registry has lost by a
+//! restart or while the node was out of reach. Every binding has an epoch, the time when it was
+//! first made. Of two bindings of a name the newest wins, and a name that another has unbound stays
+//! so: the loser's node lets go of its object and says so in the log (`tracing`, target
+//! `rmi_registry`). Epochs come from the clocks of the binding hosts.
+//!
+//! # Watching
+//! [`Registry::watch`] is a stream of what is bound below a prefix and of every change to it, across
+//! restarts of the registry. None is lost in silence: a reader that is too slow is told that it
+//! missed some, and what differs.
 //!
 //! # Who may do what
 //! Everybody who reaches the registry may look names up and list them, and whoever holds a
 //! reference may call the object. Names are changed only from the registry's own host, judged by
 //! the address of the caller's socket: a proxy or a tunnel on that host defeats this.
 
+mod backoff;
+mod binder;
 mod client;
 mod error;
+mod follower;
+mod kept;
+mod ledger;
 mod name;
 mod names;
+mod picture;
+mod places;
+mod removed;
 mod server;
 mod service;
+mod stamp;
 mod table;
 mod url;
+mod watch;
+mod watchers;
 
 pub use client::{Registry, bind, lookup};
 pub use error::RegistryError;
 pub use server::{RegistryServer, RegistryServerBuilder};
 pub use service::Entry;
+pub use watch::{Event, Watch};

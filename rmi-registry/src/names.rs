@@ -1,87 +1,114 @@
 //! The registry's own object: the names, what they are bound to, and who may change that.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
-use rmi_core::{AnyRemote, Context, ErrorKind, RemoteError, transport::PeerAddr};
+use rmi_core::{AnyRemote, Context, ErrorKind, NodeId, Remote, RemoteError, transport::PeerAddr};
 use rmi_macros::remote;
-use tokio::task::AbortHandle;
 use tracing::{debug, info};
 
 use crate::{
     error::RegistryError,
+    ledger::{Binding, Ledger, Offer},
     name::Name,
-    service::{Entry, NameService, PAGE_LEN_MAX, Page},
-    table::{Generation, NAMES_MAX, Refused, Slice, Table},
+    service::{
+        Attendance, Claim, Entry, Fate, Mark, NameService, PAGE_LEN_MAX, Page, Reconciled, Subscribed, Subscription,
+        Watcher,
+    },
+    stamp::{Stamp, random},
+    table::{Generation, NAMES_MAX, Refused, Slice},
+    watchers::{Next, WatcherId},
 };
 
 /// The names of one registry. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    table: Arc<Mutex<Table<Binding>>>,
-}
-
-/// What a name is bound to, watched for as long as it is.
-#[derive(Debug)]
-struct Binding {
-    object: AnyRemote,
-    watch: AbortHandle,
-}
-
-impl Drop for Binding {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
+    ledger: Arc<Mutex<Ledger>>,
+    /// How often those who bind and watch names ask whether all is well.
+    ask_again: Duration,
 }
 
 impl Names {
-    pub(crate) fn new() -> Self {
-        Self { table: Arc::new(Mutex::new(Table::new())) }
+    pub(crate) fn new(ask_again: Duration) -> Self {
+        Self { ledger: Arc::new(Mutex::new(Ledger::new(random()))), ask_again }
     }
 
     /// Frees every name and ends every watch.
     pub(crate) fn clear(&self) {
-        let freed = self.table.lock().clear();
+        let mut ledger = self.ledger.lock();
+        let freed = (ledger.table.clear(), ledger.watchers.clear());
+        drop(ledger);
         drop(freed);
     }
 
     /// A binding that takes its name away once the object is gone for good.
-    fn watched(&self, name: &Name, generation: Generation, object: &AnyRemote) -> Binding {
+    fn guarded(&self, name: &Name, object: &AnyRemote, stamp: Stamp, generation: Generation) -> Binding {
         let broken = object.broken();
-        let (table, name) = (Arc::downgrade(&self.table), name.clone());
-        let watch = tokio::spawn(async move {
+        let (ledger, lost) = (Arc::downgrade(&self.ledger), name.clone());
+        let guard = tokio::spawn(async move {
             let cause = broken.await;
-            let Some(table) = table.upgrade() else { return };
-            let freed = table.lock().unbind_generation(name.as_str(), generation);
+            let Some(ledger) = ledger.upgrade() else { return };
+            let freed = ledger.lock().expire(&lost, generation);
             if freed.is_some() {
-                info!(%name, %cause, "a name goes with its server");
+                info!(name = %lost, %cause, "a name goes with its server");
             }
         });
-        Binding { object: object.clone(), watch: watch.abort_handle() }
+        Binding { object: object.clone(), stamp, by: caller(), guard: guard.abort_handle() }
+    }
+
+    /// Makes a binding by one of the ledger's ways.
+    fn offer<R>(
+        &self,
+        name: &Name,
+        object: &AnyRemote,
+        stamp: Stamp,
+        way: impl FnOnce(&mut Ledger, &Offer<'_>) -> R,
+    ) -> (R, Mark) {
+        let by = caller();
+        let binding = |generation| self.guarded(name, object, stamp, generation);
+        let mut ledger = self.ledger.lock();
+        let outcome = way(&mut ledger, &Offer { name, stamp, by, binding: &binding });
+        (outcome, ledger.mark(by))
+    }
+
+    fn reconcile_one(&self, claim: Claim) -> Result<Fate, RegistryError> {
+        let now = Instant::now();
+        let Claim { name, object, stamp } = claim;
+        let name = changeable(name)?;
+        let (fate, replaced) = match object {
+            Some(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore(offer, now)).0,
+            None => self.ledger.lock().restore_removal(&name, stamp, caller(), now),
+        };
+        let replaced = replaced.is_some();
+        info!(%name, ?fate, replaced, "reconciled");
+        Ok(fate)
     }
 }
 
 #[remote]
 impl NameService for Names {
-    async fn bind(&self, name: String, object: AnyRemote) -> Result<(), RegistryError> {
+    async fn bind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
         let name = changeable(name)?;
-        let outcome = self.table.lock().bind(name.clone(), |generation| self.watched(&name, generation, &object));
-        outcome.map_err(|refused| refusal(refused, &name))?;
-        info!(%name, "bound");
-        Ok(())
+        let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::bind);
+        let replaced = outcome.map_err(|refused| refusal(refused, &name))?;
+        info!(%name, from_lost = replaced.is_some(), "bound");
+        Ok(mark)
     }
 
-    async fn rebind(&self, name: String, object: AnyRemote) -> Result<(), RegistryError> {
+    async fn rebind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
         let name = changeable(name)?;
-        let outcome = self.table.lock().rebind(name.clone(), |generation| self.watched(&name, generation, &object));
+        let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::rebind);
         let replaced = outcome.map_err(|refused| refusal(refused, &name))?;
         info!(%name, replaced = replaced.is_some(), "bound anew");
-        Ok(())
+        Ok(mark)
     }
 
-    async fn unbind(&self, name: String) -> Result<(), RegistryError> {
+    async fn unbind(&self, name: String, stamp: Stamp) -> Result<(), RegistryError> {
         let name = changeable(name)?;
-        let freed = self.table.lock().unbind(name.as_str());
+        let freed = self.ledger.lock().unbind(&name, stamp, caller(), Instant::now());
         if freed.is_none() {
             return Err(not_bound(name.to_string()));
         }
@@ -90,20 +117,96 @@ impl NameService for Names {
     }
 
     async fn lookup(&self, name: String) -> Result<AnyRemote, RegistryError> {
-        let found = self.table.lock().get(&name).map(|binding| binding.object.clone());
+        let found = self.ledger.lock().table.get(&name).map(|binding| binding.object.clone());
         debug!(?name, found = found.is_some(), "looked up");
         found.ok_or_else(|| not_bound(name))
     }
 
     async fn list(&self, prefix: String, after: Option<String>, limit: u32) -> Result<Page, RegistryError> {
         let limit = usize::try_from(limit.clamp(1, PAGE_LEN_MAX)).unwrap_or(usize::MAX);
-        let table = self.table.lock();
-        let Slice { bindings, more } = table.slice(&prefix, after.as_deref(), limit);
+        let ledger = self.ledger.lock();
+        let Slice { bindings, more } = ledger.table.slice(&prefix, after.as_deref(), limit);
         let entries = bindings
             .into_iter()
             .map(|(name, binding)| Entry { name: name.to_string(), interfaces: binding.object.interfaces() });
         Ok(Page { entries: entries.collect(), more })
     }
+
+    async fn attend(&self) -> Result<Attendance, RegistryError> {
+        Ok(Attendance::new(self.ledger.lock().mark(caller()), self.ask_again))
+    }
+
+    async fn reconcile(&self, claims: Vec<Claim>) -> Result<Reconciled, RegistryError> {
+        // What is lost meanwhile is found at the next attendance.
+        let mark = self.ledger.lock().mark(caller());
+        let fates = claims.into_iter().map(|claim| self.reconcile_one(claim)).collect::<Result<_, _>>()?;
+        Ok(Reconciled { fates, mark })
+    }
+
+    async fn watch(&self, prefix: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
+        let Some(id) = self.ledger.lock().watchers.add(prefix) else {
+            let message = "the registry has as many watchers as it takes; watch fewer prefixes";
+            return Err(RemoteError::new(ErrorKind::Overloaded, message).into());
+        };
+        let ledger = Arc::downgrade(&self.ledger);
+        let telling = tokio::spawn(tell(ledger.clone(), id, watcher));
+        self.ledger.lock().watchers.set_task(id, telling.abort_handle());
+        let subscription = Remote::<dyn Subscription>::new(Watching { ledger, id });
+        Ok(Subscribed::new(subscription, self.ask_again))
+    }
+}
+
+/// A watch of this registry, for as long as its watcher holds it.
+struct Watching {
+    ledger: Weak<Mutex<Ledger>>,
+    id: WatcherId,
+}
+
+#[remote]
+impl Subscription for Watching {
+    async fn is_live(&self) -> rmi_core::Result<bool> {
+        Ok(self.ledger.upgrade().is_some_and(|ledger| ledger.lock().watchers.contains(self.id)))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        forget(&self.ledger, self.id);
+    }
+}
+
+/// Ends a watch.
+fn forget(ledger: &Weak<Mutex<Ledger>>, id: WatcherId) {
+    if let Some(ledger) = ledger.upgrade() {
+        let feed = ledger.lock().watchers.remove(id);
+        drop(feed);
+    }
+}
+
+/// Tells one watcher what it is to be told, until its feed ends or it does not answer.
+async fn tell(ledger: Weak<Mutex<Ledger>>, id: WatcherId, watcher: Remote<dyn Watcher>) {
+    loop {
+        let next = {
+            let Some(ledger) = ledger.upgrade() else { return };
+            let Ledger { table, watchers, .. } = &mut *ledger.lock();
+            watchers.next(id, table)
+        };
+        match next {
+            Next::Wait(news) => news.notified().await,
+            Next::End => return,
+            Next::Tell(changes) => {
+                if let Err(error) = watcher.changed(changes).await {
+                    debug!(%error, "a watcher does not answer and is told no more");
+                    return forget(&ledger, id);
+                }
+            }
+        }
+    }
+}
+
+/// The node that calls; `None` for this process.
+fn caller() -> Option<NodeId> {
+    Context::current().map(|context| context.peer())
 }
 
 /// The name `text`, if the caller may change what it is bound to.

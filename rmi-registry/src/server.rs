@@ -12,6 +12,9 @@ use crate::{
     url::RegistryUrl,
 };
 
+/// The lease where none is given.
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
 /// A registry in this process: names that others look up, and bind from this host.
 ///
 /// Several can run in one process, each on a node of its own. Dropped, it ends too, but only
@@ -127,10 +130,11 @@ impl RegistryServerBuilder {
     /// given that listens nowhere, or together with URLs or a lease.
     pub async fn start(self) -> Result<RegistryServer, RegistryError> {
         let owns_node = self.node.is_none();
+        let ask_again = self.lease.unwrap_or(DEFAULT_LEASE) / 6;
         let node = self.started_node().await?;
         let urls =
             node.endpoints().into_iter().map(|endpoint| RegistryUrl::on_this_host(endpoint).to_string()).collect();
-        let names = Names::new();
+        let names = Names::new(ask_again);
         node.serve(SERVICE, &Remote::<dyn NameService>::new(names.clone()));
         Ok(RegistryServer { node, owns_node, urls, names })
     }

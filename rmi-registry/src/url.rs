@@ -53,29 +53,39 @@ impl RegistryUrl {
         }
     }
 
-    /// The endpoint to dial.
-    pub(crate) fn dialled(&self) -> Result<Endpoint, RegistryError> {
-        match self.endpoint()? {
-            Endpoint::Tcp { port: 0, .. } => {
-                Err(self.invalid("port 0 means any free port and is only for listening; name the registry's port"))
-            }
-            endpoint => Ok(endpoint),
+    /// The endpoints to dial, each with the URL of the registry there.
+    pub(crate) fn dialled(&self) -> Result<Vec<(String, Endpoint)>, RegistryError> {
+        self.check_transport()?;
+        if self.endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp { port: 0, .. })) {
+            return Err(self.invalid("port 0 means any free port and is only for listening; name the registry's port"));
         }
+        let alone = |endpoint: &Endpoint| Self { endpoints: vec![endpoint.clone()], name: None }.to_string();
+        let mut dialled: Vec<(String, Endpoint)> = Vec::new();
+        for endpoint in &self.endpoints {
+            if dialled.iter().any(|(_, known)| known == endpoint) {
+                return Err(self.invalid(format!("it names {} twice; leave out one", alone(endpoint))));
+            }
+            dialled.push((alone(endpoint), endpoint.clone()));
+        }
+        Ok(dialled)
     }
 
     /// The endpoint to listen at; port 0 takes any free one.
     pub(crate) fn listened(&self) -> Result<Endpoint, RegistryError> {
-        match &self.name {
-            Some(name) => Err(self.invalid(format!("a registry listens without a name; leave out /{name}"))),
-            None => self.endpoint(),
+        if let Some(name) = &self.name {
+            return Err(self.invalid(format!("a registry listens without a name; leave out /{name}")));
+        }
+        self.check_transport()?;
+        match self.endpoints.as_slice() {
+            [endpoint] => Ok(endpoint.clone()),
+            _ => Err(self.invalid("each place to listen at takes a URL of its own; give them one by one")),
         }
     }
 
-    fn endpoint(&self) -> Result<Endpoint, RegistryError> {
-        match self.endpoints.as_slice() {
-            [Endpoint::Tls { .. }, ..] => Err(self.invalid("TLS is not supported yet; write rmi://")),
-            [endpoint] => Ok(endpoint.clone()),
-            _ => Err(self.invalid("several registries in one URL are not supported yet; name one of them")),
+    fn check_transport(&self) -> Result<(), RegistryError> {
+        match self.endpoints.first() {
+            Some(Endpoint::Tls { .. }) => Err(self.invalid("TLS is not supported yet; write rmi://")),
+            _ => Ok(()),
         }
     }
 
@@ -205,7 +215,9 @@ mod tests {
             ("mem://names", "mem://names", None),
         ] {
             let (registry, found) = parsed(url).split();
-            assert_eq!(registry.dialled().unwrap().to_string(), endpoint, "{url}");
+            let dialled: Vec<_> =
+                registry.dialled().unwrap().into_iter().map(|(_, dialled)| dialled.to_string()).collect();
+            assert_eq!(dialled, [endpoint], "{url}");
             assert_eq!(found.as_ref().map(Name::as_str), name, "{url}");
         }
     }
@@ -251,10 +263,17 @@ mod tests {
     }
 
     #[test]
-    fn what_parses_and_cannot_be_used_yet_says_so() {
+    fn several_registries_are_dialled_one_by_one() {
         let several = parsed("rmi://a:1,[::2]/x");
         assert_eq!(several.to_string(), "rmi://a:1,[::2]:1099/x");
-        assert!(several.dialled().unwrap_err().to_string().contains("several registries"));
+        let dialled = several.dialled().unwrap().into_iter().map(|(url, endpoint)| format!("{url} {endpoint}"));
+        assert_eq!(dialled.collect::<Vec<_>>(), ["rmi://a:1 tcp://a:1", "rmi://[::2]:1099 tcp://[::2]:1099"]);
+        assert!(parsed("rmi://a,b,a").dialled().unwrap_err().to_string().contains("names rmi://a:1099 twice"));
+        assert!(parsed("rmi://a,b").listened().unwrap_err().to_string().contains("one by one"));
+    }
+
+    #[test]
+    fn what_parses_and_cannot_be_used_yet_says_so() {
         assert!(parsed("rmis://a/x").dialled().unwrap_err().to_string().contains("TLS is not supported yet"));
     }
 

@@ -55,7 +55,8 @@ struct Options {
     /// Take who is silent for a third of this time for lost
     ///
     /// The lease of the registry itself. Where the other side's lease is shorter, that one counts.
-    /// The names of a server that was lost go when the server's own lease has run out.
+    /// The names of a server that was lost go when the server's own lease has run out. Those who bind
+    /// and watch names ask every sixth of this time whether the registry has restarted.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_lease)]
     lease: Duration,
 

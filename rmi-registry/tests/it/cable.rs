@@ -18,7 +18,12 @@ pub(crate) struct Cable {
 impl Cable {
     /// A cable to the registry at `rmi://address`.
     pub(crate) async fn to(url: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::between("rmi://127.0.0.1:0", url).await
+    }
+
+    /// A cable from one address to another.
+    pub(crate) async fn between(near: &str, url: &str) -> Self {
+        let listener = TcpListener::bind(near.trim_start_matches("rmi://")).await.unwrap();
         let address = listener.local_addr().unwrap();
         let target = url.trim_start_matches("rmi://").to_owned();
         let (silence, silenced) = oneshot::channel();

@@ -1,7 +1,10 @@
 //! The objects that the tests bind, and where.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,13 @@ pub(crate) fn greeter(word: &'static str) -> Remote<dyn Greeter> {
     Remote::<dyn Greeter>::new(Host(word))
 }
 
+/// An object to bind, and whether it lives.
+pub(crate) fn watched(word: &'static str) -> (Remote<dyn Greeter>, Weak<dyn Greeter>) {
+    let object: Arc<dyn Greeter> = Arc::new(Host(word));
+    let alive = Arc::downgrade(&object);
+    (Remote::<dyn Greeter>::from_arc(object), alive)
+}
+
 /// Every transport of whole nodes within one process, at an address of its own.
 pub(crate) fn transports() -> [String; 2] {
     [mem("node"), "tcp://127.0.0.1:0".to_owned()]
@@ -56,6 +66,36 @@ pub(crate) fn transports() -> [String; 2] {
 pub(crate) fn mem(what: &str) -> String {
     static USED: AtomicUsize = AtomicUsize::new(0);
     format!("mem://registry-{what}-{}", USED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A registry whose clients look after their names every half a second.
+pub(crate) async fn attentive(listen: &str) -> RegistryServer {
+    RegistryServer::builder().listen(listen).lease(Duration::from_secs(3)).start().await.unwrap()
+}
+
+/// Who answers to the name, once anybody does.
+pub(crate) async fn answering(registry: &Registry, name: &str) -> String {
+    let answered = async {
+        loop {
+            if let Ok(found) = registry.lookup::<dyn Greeter>(name).await
+                && let Ok(answer) = found.greet("x").await
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("somebody answers to the name in time")
+}
+
+/// Waits until this holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.expect(what);
 }
 
 /// A server's node and its handle of the registry.
@@ -70,6 +110,11 @@ pub(crate) async fn client_of(registry: &RegistryServer) -> (Node, Registry) {
     let node = Node::builder().start().await.unwrap();
     let handle = Registry::connect_with(&node, &registry.url()).await.unwrap();
     (node, handle)
+}
+
+/// Another address of the same transport.
+pub(crate) fn beside(url: &str) -> String {
+    if url.starts_with("mem:") { mem("server") } else { "tcp://127.0.0.1:0".to_owned() }
 }
 
 /// Waits until the name is free.

@@ -1,16 +1,13 @@
 //! How long names last: as long as their servers, and a lease.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use rmi_core::{Node, Remote};
+use rmi_core::Node;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
 use crate::{
     cable::Cable,
-    greeter::{Greeter, PATIENCE, client_of, greeter, mem, server_of, unbound},
+    greeter::{Greeter, client_of, greeter, mem, server_of, unbound, until, watched},
 };
 
 #[tokio::test]
@@ -78,39 +75,29 @@ async fn a_bound_object_lives_although_its_server_holds_it_no_more() {
     let (_server, at_server) = server_of(&names, &mem("server")).await;
     let (_client, at_client) = client_of(&names).await;
 
-    let object: Arc<dyn Greeter> = Arc::new(crate::greeter::Host("Hello"));
-    let alive = Arc::downgrade(&object);
-    at_server.bind("a", &Remote::<dyn Greeter>::from_arc(object)).await.unwrap();
+    let (object, alive) = watched("Hello");
+    at_server.bind("a", &object).await.unwrap();
+    drop(object);
     let found = at_client.lookup::<dyn Greeter>("a").await.unwrap();
     assert_eq!(found.greet("x").await.unwrap(), "Hello, x");
 
     drop(found);
     at_server.unbind("a").await.unwrap();
     drop(at_server);
-    let dropped = async {
-        while alive.strong_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, dropped).await.expect("an unbound object is dropped");
+    until("an unbound object is dropped", || alive.strong_count() == 0).await;
 }
 
 #[tokio::test]
 async fn the_binding_node_keeps_the_object_until_it_ends() {
     let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
     let (server, at_server) = server_of(&names, &mem("server")).await;
-    let object: Arc<dyn Greeter> = Arc::new(crate::greeter::Host("Hello"));
-    let alive = Arc::downgrade(&object);
-    at_server.bind("a", &Remote::<dyn Greeter>::from_arc(object)).await.unwrap();
+    let (object, alive) = watched("Hello");
+    at_server.bind("a", &object).await.unwrap();
+    drop(object);
 
     names.shutdown().await;
     drop(at_server);
-    let released = async {
-        while server.stats().connections > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, released).await.expect("the connection to the registry ends");
+    until("the connection to the registry ends", || server.stats().connections == 0).await;
     assert!(alive.upgrade().is_some(), "the object waits for the registry's return");
     server.shutdown().await;
     assert!(alive.upgrade().is_none(), "nothing of a node outlives it");
@@ -127,8 +114,9 @@ async fn a_handle_works_again_when_the_registry_has_restarted() {
     assert!(matches!(registry.lookup_any("a").await, Err(RegistryError::Remote(_))));
 
     let names = RegistryServer::builder().listen(&url).start().await.unwrap();
-    assert!(matches!(registry.lookup_any("a").await, Err(RegistryError::NotBound { .. })));
-    registry.bind("a", &greeter("Hello")).await.unwrap();
+    assert!(matches!(registry.lookup_any("b").await, Err(RegistryError::NotBound { .. })));
+    registry.bind("b", &greeter("Hello")).await.unwrap();
+    registry.lookup_any("b").await.unwrap();
     names.shutdown().await;
 }
 
@@ -143,10 +131,8 @@ async fn a_registry_lets_go_of_everything() {
     for entry in registry.list("").await.unwrap() {
         registry.unbind(&entry.name).await.unwrap();
     }
-    let released = async {
-        while (names.node().stats().imported_references, server.stats().exported_objects) != (0, 0) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, released).await.expect("unbound objects are released");
+    until("unbound objects are released", || {
+        (names.node().stats().imported_references, server.stats().exported_objects) == (0, 0)
+    })
+    .await;
 }

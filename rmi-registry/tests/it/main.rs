@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod addresses;
+mod bindings;
 mod cable;
 mod greeter;
 mod lifetime;
 mod names;
 #[cfg(unix)]
 mod program;
+mod several;
+mod watch;

@@ -3,13 +3,13 @@
 use rmi_core::{ErrorKind, Node, Remote};
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
-use crate::greeter::{Greeter, Singer, Stranger, client_of, greeter, mem, server_of, transports};
+use crate::greeter::{Greeter, Singer, Stranger, beside, client_of, greeter, mem, server_of, transports};
 
 #[tokio::test]
 async fn a_bound_object_is_looked_up_and_called() {
     for url in transports() {
         let names = RegistryServer::builder().listen(&url).start().await.unwrap();
-        let (server, at_server) = server_of(&names, &url_of_kind(&url)).await;
+        let (server, at_server) = server_of(&names, &beside(&url)).await;
         let (client, at_client) = client_of(&names).await;
 
         at_server.bind("greeter", &greeter("Hello")).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_bound_object_is_looked_up_and_called() {
 async fn a_name_is_bound_once_and_rebound_and_unbound() {
     for url in transports() {
         let names = RegistryServer::builder().listen(&url).start().await.unwrap();
-        let (_server, registry) = server_of(&names, &url_of_kind(&url)).await;
+        let (_server, registry) = server_of(&names, &beside(&url)).await;
         let greet = async || registry.lookup::<dyn Greeter>("a").await?.greet("x").await.map_err(RegistryError::from);
 
         registry.bind("a", &greeter("first")).await.unwrap();
@@ -191,9 +191,4 @@ async fn the_free_functions_take_one_url() {
 
     let error = rmi_registry::bind(&format!("{}/mine", names.url()), &greeter("Hello")).await.unwrap_err();
     assert!(matches!(error, RegistryError::NotListening { .. }), "{error:?}");
-}
-
-/// Another address of the same transport.
-fn url_of_kind(url: &str) -> String {
-    if url.starts_with("mem:") { mem("server") } else { "tcp://127.0.0.1:0".to_owned() }
 }

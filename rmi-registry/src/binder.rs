@@ -1,0 +1,228 @@
+//! What a node has bound at a registry, and binds there again where the registry has restarted,
+//! was out of reach, or has lost it.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    convert::Infallible,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rmi_core::{AnyRemote, Node, NodeId};
+use tokio::{sync::oneshot, time::sleep};
+use tracing::{debug, info, warn};
+
+use crate::{
+    backoff::Backoff,
+    error::RegistryError,
+    kept::KeptKey,
+    name::Name,
+    places::Place,
+    service::{Claim, Fate, Mark},
+    stamp::Stamp,
+};
+
+/// How many claims are sent at once.
+const CLAIMS_MAX: usize = 256;
+
+/// The binders of all nodes of this process, by node and registry.
+static BINDERS: Mutex<BTreeMap<(NodeId, String), Weak<Binder>>> = Mutex::new(BTreeMap::new());
+
+/// What one node has bound at one registry. The node keeps it for as long as there is anything, and
+/// lets go of it when it is shut down.
+#[derive(Debug)]
+pub(crate) struct Binder {
+    key: KeptKey,
+    claims: Mutex<BTreeMap<Name, Held>>,
+    /// Ends the task that looks after the claims.
+    _alive: oneshot::Sender<Infallible>,
+}
+
+/// A binding, or a removal that the registry has not heard of yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// `None` for a removal.
+    pub(crate) object: Option<AnyRemote>,
+    pub(crate) stamp: Stamp,
+    /// The state of the registry in which it was in place.
+    pub(crate) seen: Option<Mark>,
+}
+
+impl Binder {
+    /// The node has bound a name at this registry, or is to bind or remove it there.
+    pub(crate) fn hold(node: &Node, place: &Place, name: Name, held: Held) {
+        let mut binders = BINDERS.lock();
+        // Nodes and runtimes that ended without shutdown leave nothing but their keys.
+        binders.retain(|_, binder| binder.strong_count() > 0);
+        let binder = match binders.entry((node.id(), place.url.clone())) {
+            Entry::Occupied(known) => known.get().upgrade(),
+            Entry::Vacant(_) => None,
+        };
+        let binder = binder.unwrap_or_else(|| {
+            let binder = Self::start(node, place);
+            binders.insert((node.id(), place.url.clone()), Arc::downgrade(&binder));
+            binder
+        });
+        let replaced = binder.claims.lock().insert(name, held);
+        drop(binders);
+        drop(replaced);
+    }
+
+    /// The node holds the name at this registry no more.
+    pub(crate) fn release(node: &Node, place: &Place, name: &Name) {
+        let binder = BINDERS.lock().get(&(node.id(), place.url.clone())).and_then(Weak::upgrade);
+        if let Some(binder) = binder {
+            let released = binder.claims.lock().remove(name);
+            drop(released);
+            binder.end_if_empty(node, place);
+        }
+    }
+
+    /// A binder that the node keeps, and the task that looks after it.
+    fn start(node: &Node, place: &Place) -> Arc<Self> {
+        let (alive, ended) = oneshot::channel();
+        let binder =
+            Arc::new(Self { key: KeptKey::new(&place.url), claims: Mutex::new(BTreeMap::new()), _alive: alive });
+        binder.key.keep(node, binder.clone());
+        let (weak, node, place) = (Arc::downgrade(&binder), node.clone(), place.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = attend(weak, &node, &place) => {}
+                _ = ended => {}
+            }
+        });
+        binder
+    }
+
+    /// Ends the binder that holds nothing. One that is needed later is another.
+    fn end_if_empty(&self, node: &Node, place: &Place) {
+        let mut binders = BINDERS.lock();
+        if !self.claims.lock().is_empty() {
+            return;
+        }
+        let key = (node.id(), place.url.clone());
+        if binders.get(&key).is_some_and(|known| std::ptr::eq(known.as_ptr(), self)) {
+            binders.remove(&key);
+        }
+        drop(binders);
+        self.key.let_go(node);
+    }
+
+    /// The claims that were not seen in place in this state of the registry.
+    fn due(&self, mark: Mark) -> Vec<(Name, Held)> {
+        let claims = self.claims.lock();
+        let due = claims.iter().filter(|(_, held)| held.seen != Some(mark));
+        due.take(CLAIMS_MAX).map(|(name, held)| (name.clone(), held.clone())).collect()
+    }
+
+    /// What became of a claim. Whether it is settled for this state of the registry.
+    fn settle(&self, place: &Place, name: Name, sent: &Held, fate: Fate, mark: Mark) -> bool {
+        let mut claims = self.claims.lock();
+        let Entry::Occupied(mut current) = claims.entry(name) else { return true };
+        if current.get().stamp != sent.stamp {
+            // Bound anew meanwhile.
+            return true;
+        }
+        if fate == Fate::Bound {
+            current.get_mut().seen = Some(mark);
+            return true;
+        }
+        if fate == Fate::Refused {
+            return false;
+        }
+        let (name, gone) = current.remove_entry();
+        drop(claims);
+        let url = &place.url;
+        match (&gone.object, fate) {
+            (None, _) => info!(%name, %url, "a registry that was away has heard of a removal"),
+            (Some(_), Fate::Superseded) => warn!(%name, %url, "another server has bound a name of this node anew"),
+            (Some(_), _) => warn!(%name, %url, "a name of this node was unbound by another"),
+        }
+        drop(gone);
+        true
+    }
+}
+
+/// Looks after the claims of a binder until it ends.
+async fn attend(binder: Weak<Binder>, node: &Node, place: &Place) {
+    let mut backoff = Backoff::new();
+    loop {
+        let wait = match attend_once(&binder, node, place).await {
+            Ok(Some(ask_again)) => {
+                backoff = Backoff::new();
+                ask_again
+            }
+            Ok(None) => return,
+            Err(error) => {
+                debug!(url = %place.url, %error, "a registry cannot be asked for the names bound there");
+                backoff.delay()
+            }
+        };
+        sleep(wait).await;
+    }
+}
+
+/// Puts everything in its place. When to look again, or `None` where nothing is left to look after.
+async fn attend_once(binder: &Weak<Binder>, node: &Node, place: &Place) -> Result<Option<Duration>, RegistryError> {
+    let attendance = place.service.attend().await?;
+    loop {
+        let Some(due) = binder.upgrade().map(|binder| binder.due(attendance.mark)) else { return Ok(None) };
+        if due.is_empty() {
+            return Ok(Some(attendance.ask_again()));
+        }
+        let claim = |(name, held): &(Name, Held)| Claim {
+            name: name.to_string(),
+            object: held.object.clone(),
+            stamp: held.stamp,
+        };
+        let reconciled = place.service.reconcile(due.iter().map(claim).collect()).await?;
+        let Some(binder) = binder.upgrade() else { return Ok(None) };
+        let mut settled = reconciled.fates.len() == due.len() && reconciled.mark == attendance.mark;
+        for ((name, held), fate) in due.into_iter().zip(reconciled.fates) {
+            settled &= binder.settle(place, name, &held, fate, reconciled.mark);
+        }
+        binder.end_if_empty(node, place);
+        if !settled {
+            // The registry is full, or has changed again: not at once.
+            return Ok(Some(attendance.ask_again()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmi_core::Remote;
+
+    use super::*;
+    use crate::{Registry, RegistryServer, kept::tests::thing};
+
+    fn binder(node: &Node, url: &str) -> Option<Arc<Binder>> {
+        BINDERS.lock().get(&(node.id(), url.to_owned())).and_then(Weak::upgrade)
+    }
+
+    #[tokio::test]
+    async fn a_binder_lives_as_long_as_there_is_anything_to_look_after() {
+        let names = RegistryServer::builder().listen("mem://binder").start().await.unwrap();
+        let node = Node::builder().listen("mem://binder-server").start().await.unwrap();
+        let registry = Registry::connect_with(&node, "mem://binder").await.unwrap();
+        assert!(binder(&node, "mem://binder").is_none());
+        registry.bind("a", &thing()).await.unwrap();
+        registry.bind("b", &thing()).await.unwrap();
+        let first = Arc::downgrade(&binder(&node, "mem://binder").unwrap());
+        registry.unbind("a").await.unwrap();
+        assert_eq!(first.upgrade().unwrap().claims.lock().len(), 1);
+        registry.unbind("b").await.unwrap();
+        assert!(first.upgrade().is_none() && binder(&node, "mem://binder").is_none());
+
+        let object = thing();
+        registry.bind("a", &object).await.unwrap();
+        let weak = Remote::downgrade(&object);
+        drop(object);
+        let second = Arc::downgrade(&binder(&node, "mem://binder").unwrap());
+        drop(registry);
+        node.shutdown().await;
+        assert!(second.upgrade().is_none() && weak.upgrade().is_none());
+        names.shutdown().await;
+    }
+}
