@@ -29,6 +29,7 @@ pub trait Interface: Send + Sync + 'static {
     ///
     /// # Errors
     /// Gives the call back where neither this interface nor a base of it has the method.
+    #[expect(clippy::result_large_err, reason = "the call is given back to be tried elsewhere: no error")]
     fn dispatch(target: Arc<Self>, call: IncomingCall) -> Result<Handler, IncomingCall>;
 
     /// The same object as another of its interfaces: an `Arc<dyn Wanted>` in the box, where
@@ -39,9 +40,9 @@ pub trait Interface: Send + Sync + 'static {
 /// `dyn Account: ImplementedBy<T>` holds for every `T: Account`, thus for the interfaces derived
 /// from it too.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a remote interface",
-    label = "not a remote interface",
-    note = "put #[rmi::remote] on the trait"
+    message = "`{T}` does not implement the remote interface `{Self}`",
+    label = "not a `{Self}`",
+    note = "put #[rmi::remote] on the trait, and on its implementation for `{T}`"
 )]
 pub trait ImplementedBy<T: ?Sized>: Interface {
     /// A local object as an object of this interface.

@@ -51,6 +51,7 @@ pub(crate) struct Object<E: ?Sized> {
 
 /// An object whose interface was forgotten.
 pub(crate) trait Erased: Send + Sync {
+    #[expect(clippy::result_large_err, reason = "the call is given back to be tried elsewhere: no error")]
     fn dispatch(&self, call: IncomingCall) -> Result<Handler, IncomingCall>;
     fn cast(&self, wanted: TypeId) -> Option<Box<dyn Any + Send>>;
 }

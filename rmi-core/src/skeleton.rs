@@ -13,7 +13,8 @@ use crate::{
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
     node::Node,
     referent::Referent,
-    wire::{CallId, Outcome},
+    session::ServedId,
+    wire::Outcome,
 };
 
 /// The future that runs a method and answers its call.
@@ -58,6 +59,8 @@ impl fmt::Debug for IncomingCall {
 /// The arguments of a call. Dropping it gives the caller the credit for their bytes back.
 pub struct Request {
     pub(crate) payload: Bytes,
+    /// The byte credit that it takes of the caller.
+    pub(crate) cost: u64,
     pub(crate) references: Mutex<Vec<Referent>>,
     pub(crate) link: Arc<Link<Referent>>,
     pub(crate) node: Node,
@@ -74,10 +77,10 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let bytes = self.payload.len() as u64;
+        let cost = self.cost;
         self.payload = Bytes::new();
-        if bytes > 0 {
-            self.link.act(|session| session.let_go(bytes));
+        if cost > 0 {
+            self.link.act(|session| session.let_go(cost));
         }
     }
 }
@@ -92,12 +95,12 @@ impl fmt::Debug for Request {
 pub struct Responder {
     link: Arc<Link<Referent>>,
     node: Node,
-    id: CallId,
+    id: ServedId,
     answered: bool,
 }
 
 impl Responder {
-    pub(crate) fn new(link: Arc<Link<Referent>>, node: Node, id: CallId) -> Self {
+    pub(crate) fn new(link: Arc<Link<Referent>>, node: Node, id: ServedId) -> Self {
         Self { link, node, id, answered: false }
     }
 

@@ -23,7 +23,8 @@ use super::{Kept, Link};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
-    wire::{CallId, MethodNumber},
+    session::ServedId,
+    wire::MethodNumber,
 };
 
 /// A call whose first poll ends within this time is quick.
@@ -65,7 +66,7 @@ impl Places {
 
 /// The handlers that may be cancelled.
 #[derive(Default)]
-struct Running(Mutex<HashMap<CallId, AbortHandle, RandomState>>);
+struct Running(Mutex<HashMap<ServedId, AbortHandle, RandomState>>);
 
 /// For each object with a call that waits for its first poll, the calls behind it.
 struct Starts<O, F>(Mutex<HashMap<ObjectId, Queue<O, F>, RandomState>>);
@@ -83,7 +84,7 @@ struct Job<O, F> {
 /// A handler that answers its call whatever happens to it: panics become that call's error.
 struct Handler<O, F> {
     link: Arc<Link<O>>,
-    id: CallId,
+    id: ServedId,
     future: Option<F>,
 }
 
@@ -99,7 +100,7 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     }
 
     /// Starts the handler of a call to this object.
-    pub(super) fn start(&mut self, id: CallId, object: ObjectId, method: MethodNumber, future: F) {
+    pub(super) fn start(&mut self, id: ServedId, object: ObjectId, method: MethodNumber, future: F) {
         let mut handler = Handler { link: self.link.clone(), id, future: Some(future) };
         let queued = self.starts.0.lock().contains_key(&object);
         if !queued && self.places.is_quick(method) {
@@ -135,13 +136,13 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
         }
     }
 
-    fn register(&self, id: CallId) -> AbortRegistration {
+    fn register(&self, id: ServedId) -> AbortRegistration {
         let (handle, registration) = AbortHandle::new_pair();
         self.running.0.lock().insert(id, handle);
         registration
     }
 
-    fn spawn(&self, handler: Abortable<Handler<O, F>>, id: CallId) {
+    fn spawn(&self, handler: Abortable<Handler<O, F>>, id: ServedId) {
         let running = self.running.clone();
         self.link.runtime.spawn(async move {
             // Aborted or not, the handler has answered or answers as it is dropped.
@@ -151,7 +152,7 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     }
 
     /// The caller has gone: the handler is dropped at its next await.
-    pub(super) fn cancel(&self, id: CallId) {
+    pub(super) fn cancel(&self, id: ServedId) {
         if let Some(handle) = self.running.0.lock().get(&id) {
             handle.abort();
         }

@@ -17,9 +17,9 @@ use super::{Close, Ended, Kept, Link, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
-    session::{Arrived, Directory, Event},
+    session::{Arrived, Directory, Event, ServedId},
     time::Time,
-    wire::{CallId, split_frame},
+    wire::split_frame,
 };
 
 /// What a driver needs of its node.
@@ -131,6 +131,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let handled = link.step(|locked| {
             // The replies of all that is dispatched now leave with one write, by this driver.
             locked.flushing = true;
+            locked.session.handle_heard(now);
             while let Some(frame) = split_frame(read)? {
                 locked.session.handle_frame(now, frame, host, events)?;
             }
@@ -179,7 +180,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         }
     }
 
-    fn handle_cancel(&mut self, id: CallId) {
+    fn handle_cancel(&mut self, id: ServedId) {
         if let Some(at) = self.held_back.iter().position(|call| call.id == id) {
             if let Some(call) = self.held_back.remove(at) {
                 // Serving it and dropping the handler releases what it holds, and answers it.

@@ -37,6 +37,7 @@ impl Host<Referent> for Node {
         let responder = Responder::new(link.clone(), self.clone(), call.id);
         let request = Request {
             payload: call.payload,
+            cost: call.cost,
             references: Mutex::new(references),
             link: link.clone(),
             node: self.clone(),

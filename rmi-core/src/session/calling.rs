@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Phase, Session,
     calls::{Answer, CallKey, CallsMade, Left, Parked, Takes},
+    credit::byte_cost,
     definitions::{MethodRef, check_name},
     outbox::{Done, Outgoing},
     references::{Origin, Passed, Received},
@@ -76,7 +77,8 @@ impl<O: Clone> Session<O> {
             }
         };
         let (key, id) = self.made.start(call.deadline, Takes::Credit);
-        let has_credit = self.made.parked_len() == 0 && self.send_credit.take(call.payload.len() as u64);
+        let cost = byte_cost(call.payload.len(), call.references.len());
+        let has_credit = self.made.parked_len() == 0 && self.send_credit.take(cost);
         if has_credit {
             let time_left = call.deadline.map(|deadline| deadline.since(now));
             let (descriptors, kept) = self.describe(call.references);
@@ -120,7 +122,7 @@ impl<O: Clone> Session<O> {
             let message = format!("calls nest {} deep, and may {} deep", call.depth, self.limits.depth);
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        if self.made.parked_len() > 0 || !self.send_credit.has(call.payload.len() as u64) {
+        if self.made.parked_len() > 0 || !self.send_credit.has(byte_cost(call.payload.len(), call.references.len())) {
             self.may_wait(call.depth)?;
         }
         let mut head_len = CALL_LEN_MAX;
@@ -184,7 +186,9 @@ impl<O: Clone> Session<O> {
     pub(super) fn send_waiting(&mut self, now: Time) {
         while let Some(&key) = self.waiting.front() {
             if let Some(parked) = self.made.parked(key) {
-                if self.phase == Phase::Over || !self.send_credit.take(parked.payload.len() as u64) {
+                if self.phase == Phase::Over
+                    || !self.send_credit.take(byte_cost(parked.payload.len(), parked.references.len()))
+                {
                     return;
                 }
                 if let Some(parked) = self.made.unpark(key) {
@@ -271,7 +275,7 @@ impl<O: Clone> Session<O> {
     fn undo(&mut self, message: Outgoing<O>) {
         if message.call.is_some() {
             self.send_credit.give_back_call();
-            self.send_credit.give_back_bytes(message.payload_len);
+            self.send_credit.give_back_bytes(byte_cost(message.payload_len, message.keep.len()));
         }
         for slot in message.counted {
             // What never arrives was never counted by the peer.
@@ -395,7 +399,7 @@ impl<O: Clone> Session<O> {
         let Kept { counted, held, keep } = kept;
         let (order, call) = call.map(|call| (call.order, call.id)).unzip();
         let payload = payload.split().freeze();
-        let payload_len = payload.len() as u64;
+        let payload_len = payload.len();
         let head = encoded.freeze();
         self.outbox.push(Outgoing { kind, head, payload, payload_len, order, call, counted, keep, held });
         false

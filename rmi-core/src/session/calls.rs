@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, hash_map::Entry};
 use slab::Slab;
 
 use super::{
@@ -391,28 +391,45 @@ impl<O> CallsMade<O> {
     }
 }
 
+/// A call served, as its callee knows it. Once it is answered the caller may use its id again, for
+/// another call: the serial tells the two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServedId {
+    /// The caller's id for it.
+    pub id: CallId,
+    serial: u64,
+}
+
 /// The calls served for the peer: each is answered exactly once.
 #[derive(Debug, Default)]
 pub(crate) struct CallsServed {
-    open: HashSet<CallId, RandomState>,
+    open: HashMap<CallId, u64, RandomState>,
     taken: u64,
 }
 
 impl CallsServed {
-    /// A call arrived; false where its id is still reserved.
-    pub(crate) fn start(&mut self, id: CallId) -> bool {
-        let new = self.open.insert(id);
-        self.taken += u64::from(new);
-        new
+    /// A call arrived; `None` where its id is still reserved.
+    pub(crate) fn start(&mut self, id: CallId) -> Option<ServedId> {
+        let Entry::Vacant(place) = self.open.entry(id) else { return None };
+        let serial = *place.insert(self.taken);
+        self.taken += 1;
+        Some(ServedId { id, serial })
     }
 
     /// Whether the call still waits for its answer; it does no more.
-    pub(crate) fn finish(&mut self, id: CallId) -> bool {
-        self.open.remove(&id)
+    pub(crate) fn finish(&mut self, call: ServedId) -> bool {
+        match self.open.entry(call.id) {
+            Entry::Occupied(place) if *place.get() == call.serial => {
+                place.remove();
+                true
+            }
+            _ => false,
+        }
     }
 
-    pub(crate) fn is_open(&self, id: CallId) -> bool {
-        self.open.contains(&id)
+    /// The call of this id, if it waits for its answer.
+    pub(crate) fn find(&self, id: CallId) -> Option<ServedId> {
+        self.open.get(&id).map(|&serial| ServedId { id, serial })
     }
 
     /// How many calls were taken since the link began.
@@ -425,8 +442,8 @@ impl CallsServed {
     }
 
     /// The link is lost: nobody waits for the answers any more.
-    pub(crate) fn lose(&mut self) -> Vec<CallId> {
-        self.open.drain().collect()
+    pub(crate) fn lose(&mut self) -> Vec<ServedId> {
+        self.open.drain().map(|(id, serial)| ServedId { id, serial }).collect()
     }
 }
 

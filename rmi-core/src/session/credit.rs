@@ -102,6 +102,13 @@ impl ReceiveCredit {
     }
 }
 
+/// What a call takes of the byte credit: its payload, and what each reference takes in memory.
+pub(crate) fn byte_cost(payload: usize, references: usize) -> u64 {
+    payload as u64 + REFERENCE_COST * references as u64
+}
+
+const REFERENCE_COST: u64 = 64;
+
 /// Whether a call of `bytes` may go while `out` are out. Up to a quarter of the window may be let
 /// go of and not given back yet, so a quarter counts as nothing, and a call larger than the whole
 /// window goes then.

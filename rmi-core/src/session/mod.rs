@@ -10,7 +10,7 @@
 //! - every call made ends exactly once for its caller; its id stays reserved until the peer answered;
 //! - every call served is answered exactly once, unless the link is lost or closing first;
 //! - the counts of a reference given equal those received and not released, plus what is on its way;
-//! - no object and no waker is dropped or woken in here: both leave through [`Effects`].
+//! - no object is dropped and no waker woken in here: both leave through [`Effects`].
 
 mod assembly;
 mod calling;
@@ -37,7 +37,7 @@ use self::{
 };
 pub use self::{
     calling::StartCall,
-    calls::{Answer, CallKey},
+    calls::{Answer, CallKey, ServedId},
     definitions::{KnownMethod, MethodRef},
     effects::Effects,
     handshake::{Established, Handshake, HandshakeError},
@@ -50,7 +50,7 @@ use crate::{
     id::NodeId,
     limits::Limits,
     time::Time,
-    wire::{CallId, Cancel, Closing, Frame, Goodbye, Message, Release, Slot, WireError},
+    wire::{Cancel, Closing, Frame, Goodbye, Message, Release, Slot, WireError},
 };
 
 /// What a driver has to act on.
@@ -59,7 +59,7 @@ pub enum Event<O> {
     /// A call arrived, to be dispatched.
     Call(Box<Arrived<O>>),
     /// The caller of a call served has gone: drop its handler.
-    Cancel(CallId),
+    Cancel(ServedId),
     /// The peer takes no more calls; it answers those that it took.
     Closing,
     /// The peer's node goes away. What it held is released, what it owned is gone.
@@ -164,6 +164,11 @@ impl<O: Clone> Session<O> {
         &self.peer
     }
 
+    /// Something arrived, if only a part of a frame: the peer is there.
+    pub fn handle_heard(&mut self, now: Time) {
+        self.keepalive.handle_heard(now);
+    }
+
     /// A frame arrived. What the driver has to act on is added to `events`, in order.
     ///
     /// # Errors
@@ -204,9 +209,7 @@ impl<O: Clone> Session<O> {
             Message::Reply(reply) => self.handle_reply(now, reply)?,
             Message::Refusal(refusal) => self.handle_answer(now, refusal.id, Answer::Failed(refusal.error))?,
             Message::Cancel(Cancel { id }) => {
-                if self.served.is_open(id) {
-                    events.push(Event::Cancel(id));
-                }
+                events.extend(self.served.find(id).map(Event::Cancel));
             }
             Message::Release(Release { slot, count }) => {
                 self.effects.garbage.extend(self.exports.take_back(slot, count)?);
@@ -435,7 +438,7 @@ pub struct ReferenceCounts {
 #[derive(Debug)]
 pub struct Lost<O> {
     /// The calls whose handlers must be dropped.
-    pub serving: Vec<CallId>,
+    pub serving: Vec<ServedId>,
     /// The objects that the peer held.
     pub given: Vec<O>,
 }

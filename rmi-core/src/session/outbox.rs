@@ -23,7 +23,7 @@ pub(crate) struct Outgoing<O> {
     /// The body up to the payload.
     pub(crate) head: Bytes,
     pub(crate) payload: Bytes,
-    pub(crate) payload_len: u64,
+    pub(crate) payload_len: usize,
     /// The object that it is for: calls to one object begin in the order in which they were made.
     pub(crate) order: Option<ObjectId>,
     /// The call that it starts, so that its sending can be noted and taken back.
@@ -363,7 +363,7 @@ mod tests {
             kind: Kind::Call,
             head: Bytes::copy_from_slice(&id.to_be_bytes()),
             payload: vec![0; len].into(),
-            payload_len: len as u64,
+            payload_len: len,
             order: Some(ObjectId::from_bytes([order; 16])),
             call: Some(CallId(id)),
             counted: vec![Slot { index: id, generation: 0 }],

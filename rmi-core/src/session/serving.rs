@@ -5,6 +5,8 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Event, Phase, Session,
     calling::Kept,
+    calls::ServedId,
+    credit::byte_cost,
     cut,
     references::{HeldReference, Origin, Passed, Received},
 };
@@ -18,6 +20,8 @@ use crate::{
     },
 };
 
+const REUSED: WireError = WireError::Broken("used a call id again that is not answered");
+
 /// A reply takes no more than this beside its payload and its references.
 const REPLY_LEN_MAX: u64 = 16;
 
@@ -25,7 +29,7 @@ const REPLY_LEN_MAX: u64 = 16;
 #[derive(Debug)]
 pub struct Arrived<O> {
     /// Its id, to answer it by.
-    pub id: CallId,
+    pub id: ServedId,
     /// Whom it is for.
     pub target: ArrivedTarget<O>,
     /// The method's number on this link.
@@ -36,8 +40,10 @@ pub struct Arrived<O> {
     pub fingerprint: Fingerprint,
     /// The references in the arguments.
     pub references: Vec<Received<O>>,
-    /// The encoded arguments. Their bytes are let go of by [`Session::let_go`].
+    /// The encoded arguments.
     pub payload: Bytes,
+    /// The byte credit that the arguments take, given back by [`Session::let_go`].
+    pub cost: u64,
     /// When the caller stops waiting.
     pub deadline: Option<Time>,
     /// How deep it is nested.
@@ -67,18 +73,17 @@ impl<O: Clone> Session<O> {
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
+        let cost = byte_cost(call.payload.len(), call.references.len());
         let references = self.receive(call.references)?;
         if self.phase != Phase::Open {
             // The close notice tells the caller that this call did not run.
             self.release_all(references);
             return Ok(());
         }
-        if !self.receive_credit.handle_call(call.payload.len() as u64) {
+        if !self.receive_credit.handle_call(cost) {
             return Err(WireError::Broken("sent more calls than it has credit for"));
         }
-        if !self.served.start(call.id) {
-            return Err(WireError::Broken("used a call id again that is not answered"));
-        }
+        let id = self.served.start(call.id).ok_or(REUSED)?;
         let method = self.learnt.method(call.method)?;
         let (method, fingerprint) = (method.id, method.fingerprint);
         let target = match call.target {
@@ -96,19 +101,20 @@ impl<O: Clone> Session<O> {
             Ok(target) => target,
             Err(error) => {
                 self.release_all(references);
-                self.let_go(call.payload.len() as u64);
-                self.refuse(call.id, error.with_certainty(Certainty::NotExecuted));
+                self.let_go(cost);
+                self.refuse(id, error.with_certainty(Certainty::NotExecuted));
                 return Ok(());
             }
         };
         events.push(Event::Call(Box::new(Arrived {
-            id: call.id,
+            id,
             target,
             number: call.method,
             method,
             fingerprint,
             references,
             payload: call.payload,
+            cost,
             deadline: call.time_left.map(|left| now + left),
             depth: call.depth,
         })));
@@ -120,26 +126,25 @@ impl<O: Clone> Session<O> {
         if self.phase != Phase::Open {
             return Ok(());
         }
-        if !self.served.start(acquire.id) {
-            return Err(WireError::Broken("used a call id again that is not answered"));
-        }
+        let id = self.served.start(acquire.id).ok_or(REUSED)?;
         self.receive_credit.handle_acquire();
         match directory.find(&acquire.object) {
             Some(_) if self.exports.len() >= self.limits.exports as usize => {
                 let message =
                     format!("this node has given the peer {} objects, and may give no more", self.exports.len());
-                self.refuse(acquire.id, RemoteError::new(ErrorKind::Overloaded, message));
+                self.refuse(id, RemoteError::new(ErrorKind::Overloaded, message));
             }
-            Some(passed) => self.reply(acquire.id, Outcome::Ok, vec![passed], &mut BytesMut::new()),
-            None => self.refuse(acquire.id, no_such_object()),
+            Some(passed) => self.reply(id, Outcome::Ok, vec![passed], &mut BytesMut::new()),
+            None => self.refuse(id, no_such_object()),
         }
         Ok(())
     }
 
     /// Answers a call with what its method returned. A call that is answered already, or whose
     /// link is lost, is left alone. A result that the peer cannot take becomes a refusal.
-    pub fn reply(&mut self, id: CallId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut BytesMut) {
-        let may_send = if self.finish(id) {
+    pub fn reply(&mut self, call: ServedId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut BytesMut) {
+        let id = call.id;
+        let may_send = if self.finish(call) {
             self.may_send("result", REPLY_LEN_MAX, payload, &references).map_err(Some)
         } else {
             Err(None)
@@ -158,9 +163,9 @@ impl<O: Clone> Session<O> {
     }
 
     /// Answers a call with an error of the runtime. Texts too long for the peer are cut.
-    pub fn refuse(&mut self, id: CallId, error: RemoteError) {
-        if self.finish(id) {
-            self.push_refusal(id, error);
+    pub fn refuse(&mut self, call: ServedId, error: RemoteError) {
+        if self.finish(call) {
+            self.push_refusal(call.id, error);
         }
     }
 
@@ -180,17 +185,17 @@ impl<O: Clone> Session<O> {
         self.write(Kind::Refusal, |_| (), &mut body, None, Kept::default());
     }
 
-    fn finish(&mut self, id: CallId) -> bool {
-        let open = self.served.finish(id) && self.phase != Phase::Over;
+    fn finish(&mut self, call: ServedId) -> bool {
+        let open = self.served.finish(call) && self.phase != Phase::Over;
         if open {
             self.receive_credit.handle_answer();
         }
         open
     }
 
-    /// The bytes of a call's arguments are not held any more: gives the peer its credit back.
-    pub fn let_go(&mut self, bytes: u64) {
-        if let Some(bytes) = self.receive_credit.let_go(bytes) {
+    /// The arguments of a call are not held any more: gives the peer its byte credit back.
+    pub fn let_go(&mut self, cost: u64) {
+        if let Some(bytes) = self.receive_credit.let_go(cost) {
             self.push(&Message::Credit(Credit { calls: 0, bytes }));
         }
     }

@@ -131,13 +131,13 @@ fn a_call_cancelled_in_flight_keeps_its_id_until_answered() {
     assert_eq!(pair.b().cancelled, [call.id]);
     let next = pair.start(A, Start::service());
     pair.run();
-    assert_ne!(pair.b().take_call().id, call.id);
+    assert_ne!(pair.b().take_call().id.id, call.id.id);
     pair.b().refuse(call.id, cancelled());
     pair.run();
     assert_eq!(pair.counts()[A].made, 1);
     let third = pair.start(A, Start::service());
     pair.run();
-    assert_eq!(pair.b().take_call().id, call.id, "answered, so the id is free");
+    assert_eq!(pair.b().take_call().id.id, call.id.id, "answered, so the id is free");
     assert!(pair.a().poll(next).is_none() && pair.a().poll(third).is_none());
 }
 

@@ -15,9 +15,11 @@ use bytes::{Bytes, BytesMut};
 use rmi_core::{
     Limits, NodeId, ObjectId, RemoteError,
     id::{Fingerprint, MethodId},
-    session::{Answer, Arrived, ArrivedTarget, CallKey, Event, Handshake, MethodRef, Passed, Session, StartCall},
+    session::{
+        Answer, Arrived, ArrivedTarget, CallKey, Event, Handshake, MethodRef, Passed, ServedId, Session, StartCall,
+    },
     time::Time,
-    wire::{CallId, Frame, Hello, Message, Outcome, Target, WireError, split_frame},
+    wire::{Frame, Hello, Message, Outcome, Target, WireError, split_frame},
 };
 
 use crate::object::{Dropped, Exported, Obj};
@@ -32,7 +34,7 @@ pub(crate) struct Side {
     pub(crate) calls: Vec<Served>,
     /// Every call that ever arrived, by its payload's first bytes.
     pub(crate) dispatched: Vec<Bytes>,
-    pub(crate) cancelled: Vec<CallId>,
+    pub(crate) cancelled: Vec<ServedId>,
     pub(crate) closing: bool,
     pub(crate) goodbye: Option<String>,
     pub(crate) dropped: Dropped,
@@ -64,11 +66,12 @@ impl Wake for Woken {
 /// A call that arrived, as its handler sees it.
 #[derive(Debug)]
 pub(crate) struct Served {
-    pub(crate) id: CallId,
+    pub(crate) id: ServedId,
     pub(crate) object: Option<Obj>,
     pub(crate) service: Option<String>,
     pub(crate) references: Vec<Option<Obj>>,
     pub(crate) payload: Bytes,
+    pub(crate) cost: u64,
     pub(crate) deadline: Option<Time>,
     pub(crate) depth: u32,
 }
@@ -220,14 +223,14 @@ impl Side {
     fn handle_event(&mut self, event: Event<Obj>) {
         match event {
             Event::Call(call) => {
-                let Arrived { id, target, references, payload, deadline, depth, .. } = *call;
+                let Arrived { id, target, references, payload, cost, deadline, depth, .. } = *call;
                 let (object, service) = match target {
                     ArrivedTarget::Object(object) => (Some(object), None),
                     ArrivedTarget::Service(name) => (None, Some(name)),
                 };
                 self.dispatched.push(payload.slice(..payload.len().min(8)));
                 let references = self.receive(references);
-                self.calls.push(Served { id, object, service, references, payload, deadline, depth });
+                self.calls.push(Served { id, object, service, references, payload, cost, deadline, depth });
             }
             Event::Cancel(id) => self.cancelled.push(id),
             Event::Closing => self.closing = true,
@@ -258,17 +261,17 @@ impl Side {
 
     pub(crate) fn take_nth_call(&mut self, nth: usize) -> Served {
         let call = self.calls.remove(nth);
-        self.session.let_go(call.payload.len() as u64);
+        self.session.let_go(call.cost);
         call
     }
 
-    pub(crate) fn reply(&mut self, id: CallId, payload: &[u8], references: &[&Obj]) {
+    pub(crate) fn reply(&mut self, id: ServedId, payload: &[u8], references: &[&Obj]) {
         let references = references.iter().map(|&object| self.pass(object)).collect();
         self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload));
         self.carry_out();
     }
 
-    pub(crate) fn refuse(&mut self, id: CallId, error: RemoteError) {
+    pub(crate) fn refuse(&mut self, id: ServedId, error: RemoteError) {
         self.session.refuse(id, error);
         self.carry_out();
     }

@@ -65,6 +65,7 @@ fn frame(interface: &Interface, runtime: &Path, items: &TokenStream, interface_o
                 #interface_of_dyn
             }
 
+            #[diagnostic::do_not_recommend]
             impl<__T: ?::core::marker::Sized + #ident> __rmi::ImplementedBy<__T> for dyn #ident {
                 fn wrap(__object: __T) -> __rmi::Arc<Self>
                 where

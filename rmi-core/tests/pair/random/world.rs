@@ -317,8 +317,8 @@ impl World {
             let side = &mut self.pair.sides[side];
             let Lost { mut serving, given } = side.session.lose(&cause());
             let mut open: Vec<_> = side.calls.iter().map(|call| call.id).collect();
-            serving.sort_by_key(|id| id.0);
-            open.sort_by_key(|id| id.0);
+            serving.sort_by_key(|call| call.id.0);
+            open.sort_by_key(|call| call.id.0);
             assert_eq!(serving, open, "the handlers to be dropped");
             drop(given);
             side.carry_out();
