@@ -80,7 +80,7 @@ impl Import {
     /// A reference that arrived over this link.
     pub(crate) fn new(node: &Node, link: &Arc<Link<Referent>>, held: HeldReference) -> Arc<Self> {
         let (owner, endpoints) = match held.third {
-            None => (link.peer().node, node.dialable(link, &link.peer().endpoints)),
+            None => (link.peer().node, node.peer_endpoints(link)),
             Some((owner, endpoints)) => (owner, node.dialable(link, &endpoints)),
         };
         Arc::new(Self {

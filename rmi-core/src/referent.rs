@@ -4,7 +4,10 @@ use std::{
     any::{Any, TypeId},
     fmt,
     hash::{Hash, Hasher},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hashbrown::HashMap;
@@ -46,6 +49,8 @@ pub(crate) struct Object<E: ?Sized> {
     pub(crate) interfaces: InterfaceSet,
     /// The node that exports it: the first that it travelled over.
     home: OnceLock<WeakNode>,
+    /// Set once, when it is unexported: no call from elsewhere reaches it any more.
+    unexported: AtomicBool,
     pub(crate) erased: E,
 }
 
@@ -75,6 +80,7 @@ impl Object<dyn Erased> {
             id: ObjectId::random(),
             interfaces: interfaces_of(I::descriptor()),
             home: OnceLock::new(),
+            unexported: AtomicBool::new(false),
             erased: Typed(target),
         })
     }
@@ -91,6 +97,22 @@ impl Object<dyn Erased> {
             node.enter_object(self);
         }
         home.clone()
+    }
+
+    /// Marks it as unexported for good, if this node exports it or none does. False where it is
+    /// another node's, or marked already.
+    pub(crate) fn unexport(&self, node: &Node) -> bool {
+        self.home.get_or_init(|| node.downgrade()).is(node) && !self.unexported.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_unexported(&self) -> bool {
+        self.unexported.load(Ordering::Acquire)
+    }
+
+    /// The reference to it that leads nowhere, and keeps nothing.
+    pub(crate) fn dead(&self, node: &Node) -> Referent {
+        let interfaces = self.interfaces.names().to_vec();
+        Referent::Foreign(Import::dead(node, node.id(), self.id, interfaces, "the object was unexported"))
     }
 
     pub(crate) fn home(&self) -> Option<&WeakNode> {
@@ -142,7 +164,8 @@ impl Referent {
             Self::Own(object) => {
                 let home = object.export(node);
                 if home.is(node) {
-                    return Ok(Passed::own(self.clone(), object.id, object.interfaces.clone()));
+                    let passed = if object.is_unexported() { object.dead(node) } else { self.clone() };
+                    return Ok(Passed::own(passed, object.id, object.interfaces.clone()));
                 }
                 // Exported by another node of this process: this one only shows the way.
                 let endpoints = home.upgrade().map(|home| home.endpoints()).unwrap_or_default();

@@ -22,3 +22,4 @@ mod references;
 mod registry;
 mod shutdown;
 mod ui;
+mod unexport;

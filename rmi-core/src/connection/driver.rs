@@ -152,7 +152,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             match event {
-                Event::Call(call) => self.handle_call(*call),
+                Event::Call(call) => self.handle_call(call),
                 Event::Cancel(id) => self.handle_cancel(id),
                 Event::Closing => self.host.handle_closing(&self.link),
                 Event::Goodbye(reason) => {

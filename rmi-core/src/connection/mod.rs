@@ -26,6 +26,7 @@ use tokio::{
 
 pub(crate) use self::driver::{Driver, Host};
 use crate::{
+    endpoint::Endpoint,
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     session::{Answer, CallKey, Counts, Directory, Effects, Peer, Session, StartCall},
@@ -77,6 +78,8 @@ pub(crate) struct Link<O> {
     number: u64,
     socket: Arc<dyn Socket>,
     peer: Peer,
+    /// Where the peer may be dialled, once the node has looked.
+    dialable: OnceLock<Arc<[Endpoint]>>,
     /// Bytes that may wait to be written while calls of the peer begin.
     outbox_bytes: u64,
     locked: Mutex<Locked<O>>,
@@ -124,6 +127,7 @@ impl<O: Kept> Link<O> {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             socket,
             peer: session.peer().clone(),
+            dialable: OnceLock::new(),
             outbox_bytes,
             locked: Mutex::new(Locked { session, flushing: false, armed: Time::START, closing: None }),
             driver: AtomicWaker::new(),
@@ -196,6 +200,11 @@ impl<O: Kept> Link<O> {
     /// Gives a held reference back.
     pub(crate) fn release(&self, slot: Slot) {
         self.act(|session| session.release(slot));
+    }
+
+    /// Lets go of an object of this node however often the peer holds it.
+    pub(crate) fn unexport(&self, id: &ObjectId, dead: O) {
+        self.step(|locked| locked.session.unexport(id, dead));
     }
 
     /// Does something whose frames are to leave soon.
@@ -332,6 +341,11 @@ impl<O> Link<O> {
 
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Where the peer may be dialled, as its node says once for all references.
+    pub(crate) fn dialable(&self, look: impl FnOnce() -> Arc<[Endpoint]>) -> &Arc<[Endpoint]> {
+        self.dialable.get_or_init(look)
     }
 
     pub(crate) fn peer_addr(&self) -> PeerAddr {

@@ -55,8 +55,8 @@ pub enum NodeError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// An endpoint cannot be listened on.
-    #[error("{0}")]
-    Listen(String, #[source] io::Error),
+    #[error(transparent)]
+    Listen(io::Error),
     /// Two interfaces of the program have one name: peers could not tell them apart.
     #[error(
         "two interfaces are named {name}: {one} and {other}; give one of them another name with #[remote(name = \"..\")]"
@@ -124,7 +124,7 @@ impl NodeBuilder {
         let mut listeners = Vec::new();
         for endpoint in &listen {
             let listener = self.transports.listen(endpoint).await;
-            listeners.push(listener.map_err(|error| NodeError::Listen(error.to_string(), error))?);
+            listeners.push(listener.map_err(NodeError::Listen)?);
         }
         let node = Node(Arc::new(self.inner(advertised, Listeners::new(&listeners))));
         for listener in listeners {

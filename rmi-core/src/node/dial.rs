@@ -1,6 +1,6 @@
 //! The dialling side of a node: one link to each node, shared by all who want it.
 
-use std::{collections::HashMap, future::poll_fn, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::{
@@ -165,21 +165,17 @@ impl Node {
         expected: Option<NodeId>,
     ) -> Result<(Arc<dyn Socket>, Established, BytesMut), RemoteError> {
         let limit = self.limits().connect_timeout;
-        let attempt =
-            async {
-                let socket =
-                    self.0.transports.dial(endpoint).await.map_err(|error| {
-                        RemoteError::new(ErrorKind::Unreachable, error.to_string()).with_source(&error)
-                    })?;
-                let mut read = BytesMut::new();
-                match self.shake_hands(&socket, Some(expected), &mut read).await {
-                    Ok(established) => Ok((socket, established, read)),
-                    Err(error) => {
-                        socket.shutdown();
-                        Err(error)
-                    }
+        let attempt = async {
+            let socket = self.0.transports.dial(endpoint).await.map_err(unreachable)?;
+            let mut read = BytesMut::new();
+            match self.shake_hands(&socket, Some(expected), &mut read).await {
+                Ok(established) => Ok((socket, established, read)),
+                Err(error) => {
+                    socket.shutdown();
+                    Err(error)
                 }
-            };
+            }
+        };
         match tokio::time::timeout(limit, attempt).await {
             Ok(attempt) => attempt,
             Err(_) => {
@@ -237,6 +233,15 @@ fn why_none_answered(failures: &[(&Endpoint, RemoteError)]) -> RemoteError {
         return RemoteError::new(kind, message).with_certainty(Certainty::NotSent);
     };
     only.clone().with_certainty(Certainty::NotSent)
+}
+
+/// The transport's words are the message, and what the system said is the source.
+fn unreachable(error: io::Error) -> RemoteError {
+    let told = RemoteError::new(ErrorKind::Unreachable, error.to_string());
+    match error.source() {
+        Some(cause) => told.with_source(cause),
+        None => told,
+    }
 }
 
 fn shut_down() -> RemoteError {

@@ -110,18 +110,23 @@ impl Host<Referent> for Node {
 impl Node {
     /// The object that a call is for.
     fn resolve(&self, target: ArrivedTarget<Referent>) -> Result<Arc<Object<dyn Erased>>, RemoteError> {
-        match target {
-            ArrivedTarget::Object(Referent::Own(object)) => Ok(object),
+        let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
+        let unexported = || refused(ErrorKind::NoSuchObject, "the object was unexported: it is called no more");
+        let object = match target {
+            ArrivedTarget::Object(Referent::Own(object)) => object,
+            ArrivedTarget::Object(Referent::Foreign(dead)) if dead.owner() == self.id() => return Err(unexported()),
             ArrivedTarget::Object(_) => {
                 let message =
                     "the object lives on a third node, and this node does not relay calls: let its node listen";
-                Err(RemoteError::new(ErrorKind::Unreachable, message).with_certainty(Certainty::NotExecuted))
+                return Err(refused(ErrorKind::Unreachable, message));
             }
             ArrivedTarget::Service(name) => self.0.services.lock().get(&name).cloned().ok_or_else(|| {
                 let message = format!("this node serves no {name:?}: is it the right address?");
-                RemoteError::new(ErrorKind::NoSuchObject, message).with_certainty(Certainty::NotExecuted)
-            }),
-        }
+                refused(ErrorKind::NoSuchObject, &message)
+            })?,
+        };
+        // It may have been on its way to a peer when it was unexported.
+        if object.is_unexported() { Err(unexported()) } else { Ok(object) }
     }
 
     /// A reference that arrived, as this node sees it: its own object again, or one of another.
@@ -166,6 +171,11 @@ impl Node {
             pins.push(Arc::downgrade(&import));
         }
         Referent::Foreign(import)
+    }
+
+    /// Where the peer itself may be dialled.
+    pub(crate) fn peer_endpoints(&self, link: &Link<Referent>) -> Arc<[Endpoint]> {
+        link.dialable(|| self.dialable(link, &link.peer().endpoints)).clone()
     }
 
     /// The endpoints that this node may dial of those that a peer named, as seen from here.

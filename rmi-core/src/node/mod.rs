@@ -217,6 +217,30 @@ impl Node {
         drop(ended);
     }
 
+    /// Ends the remote life of a local object at once, whoever holds references to it. Calls that run
+    /// end as they would; later ones, also by the name of a service, are refused with
+    /// [`ErrorKind::NoSuchObject`](crate::ErrorKind::NoSuchObject). The node and what its peers hold
+    /// keep the object no longer. Local `Remote`s do, and go on to call it; passed on, they give
+    /// references that lead nowhere, for good.
+    ///
+    /// Returns whether it is this call that ended it: not where the object was unexported before,
+    /// belongs to another node of this process, or where `object` is a stub. Nothing happens then.
+    pub fn unexport<I: ?Sized>(&self, object: &Remote<I>) -> bool {
+        let Some(own) = Remote::own_object(object).filter(|own| own.unexport(self)) else { return false };
+        self.leave_object(&own.id);
+        let is_own = |kept: &Arc<_>| Arc::ptr_eq(kept, &own);
+        // The caller's own reference outlives this function: no lock here drops the last one.
+        self.0.services.lock().retain(|_, served| !is_own(served));
+        let dead = own.dead(self);
+        for link in self.links() {
+            link.unexport(&own.id, dead.clone());
+        }
+        for given in self.0.leases.lock().holdings_mut() {
+            given.retain(|referent| !matches!(referent, Referent::Own(kept) if is_own(kept)));
+        }
+        true
+    }
+
     /// Keeps a reference until [`unkeep`](Self::unkeep), another one under this key, or shutdown.
     pub fn keep(&self, key: String, reference: AnyRemote) {
         let replaced = self.0.kept.lock().insert(key, reference);
@@ -260,7 +284,11 @@ impl Node {
     }
 
     pub(crate) fn enter_object(&self, object: &Arc<Object<dyn Erased>>) {
-        self.0.objects.lock().insert(object.id, object);
+        let mut objects = self.0.objects.lock();
+        // Looked at under the lock: it is marked before its entry is taken out.
+        if !object.is_unexported() {
+            objects.insert(object.id, object);
+        }
     }
 
     pub(crate) fn leave_object(&self, id: &ObjectId) {

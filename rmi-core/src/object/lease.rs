@@ -37,6 +37,11 @@ impl<T> Leases<T> {
         self.kept.extract_if(.., |lease| lease.peer == peer).map(|lease| lease.holdings).collect()
     }
 
+    /// What each lost peer left behind.
+    pub fn holdings_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.kept.iter_mut().map(|lease| &mut lease.holdings)
+    }
+
     /// Everything, at shutdown. To be dropped outside every lock.
     pub fn end_all(&mut self) -> Vec<T> {
         self.kept.drain(..).map(|lease| lease.holdings).collect()

@@ -47,7 +47,7 @@ pub use self::{
 use crate::{
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
-    id::NodeId,
+    id::{NodeId, ObjectId},
     limits::Limits,
     time::Time,
     wire::{Cancel, Closing, Frame, Goodbye, Message, Release, Slot, WireError},
@@ -57,7 +57,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Event<O> {
     /// A call arrived, to be dispatched.
-    Call(Box<Arrived<O>>),
+    Call(Arrived<O>),
     /// The caller of a call served has gone: drop its handler.
     Cancel(ServedId),
     /// The peer takes no more calls; it answers those that it took.
@@ -346,6 +346,12 @@ impl<O: Clone> Session<O> {
         if let Some(count) = self.imports.release(slot) {
             self.push(&Message::Release(Release { slot, count }));
         }
+    }
+
+    /// Lets go of an object of this node however often the peer holds it. `dead` stands in its place
+    /// until the peer has released it.
+    pub fn unexport(&mut self, id: &ObjectId, dead: O) {
+        self.effects.garbage.extend(self.exports.replace(id, dead));
     }
 
     fn release_all(&mut self, references: Vec<Received<O>>) {

@@ -174,6 +174,14 @@ impl<O: Clone> Exports<O> {
         }
     }
 
+    /// Puts something else in the place of an own object that is given out, and returns the object.
+    /// The slot is neither freed nor counted anew: the peer still holds it, and would take another
+    /// object in it for a broken rule.
+    pub(crate) fn replace(&mut self, id: &ObjectId, by: O) -> Option<O> {
+        let slot = self.slots.get_mut(*self.own.get(id)? as usize)?;
+        Some(std::mem::replace(&mut slot.given.as_mut()?.object, by))
+    }
+
     fn free(&mut self, index: u32) -> Option<O> {
         let place = self.slots.get_mut(index as usize)?;
         let given = place.given.take()?;
@@ -320,6 +328,22 @@ mod tests {
         assert!(exports.take_back(slot, 2).is_err());
         assert!(exports.take_back(Slot { index: 7, generation: 0 }, 1).is_err());
         assert_eq!(exports.get(slot), Some(&"a"));
+    }
+
+    #[test]
+    fn a_slot_whose_object_was_replaced_is_held_and_given_back_as_before() {
+        let mut exports = Exports::default();
+        let id = ObjectId::random();
+        assert_eq!(exports.replace(&id, "dead"), None);
+        let slot = exports.give(&own(id, "a"), 2).unwrap();
+        assert_eq!(exports.replace(&id, "dead"), Some("a"));
+        assert_eq!(exports.get(slot), Some(&"dead"));
+        let other = exports.give(&own(ObjectId::random(), "b"), 2).unwrap();
+        assert_ne!(other.index, slot.index, "the peer still holds the slot");
+        assert_eq!(exports.give(&own(id, "a"), 2), Some(slot), "passed on, it is the same dead reference");
+        assert_eq!(exports.get(slot), Some(&"dead"));
+        assert_eq!(exports.take_back(slot, 2).unwrap(), Some("dead"));
+        assert_eq!((exports.len(), exports.total()), (1, 1));
     }
 
     #[test]

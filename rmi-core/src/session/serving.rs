@@ -106,7 +106,7 @@ impl<O: Clone> Session<O> {
                 return Ok(());
             }
         };
-        events.push(Event::Call(Box::new(Arrived {
+        events.push(Event::Call(Arrived {
             id,
             target,
             number: call.method,
@@ -117,7 +117,7 @@ impl<O: Clone> Session<O> {
             cost,
             deadline: call.time_left.map(|left| now + left),
             depth: call.depth,
-        })));
+        }));
         Ok(())
     }
 

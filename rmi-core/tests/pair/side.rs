@@ -223,7 +223,7 @@ impl Side {
     fn handle_event(&mut self, event: Event<Obj>) {
         match event {
             Event::Call(call) => {
-                let Arrived { id, target, references, payload, cost, deadline, depth, .. } = *call;
+                let Arrived { id, target, references, payload, cost, deadline, depth, .. } = call;
                 let (object, service) = match target {
                     ArrivedTarget::Object(object) => (Some(object), None),
                     ArrivedTarget::Service(name) => (None, Some(name)),
