@@ -79,6 +79,18 @@ async fn chat_drops_who_leaves_or_dies() {
     assert!(told.contains("ada hears  * eve is gone"), "{told}");
 }
 
+#[tokio::test]
+async fn juicers_free_everything_they_make() {
+    let mut juicer = example("juicer");
+    juicer.args(["--minutes", "0.03", "--seed", "3"]);
+    let told = assert_success(&output(juicer).await);
+    let total: Vec<_> = told.lines().find(|line| line.starts_with("total")).unwrap().split_whitespace().collect();
+    let [calls, made, freed, leaks] = [1, 2, 3, 4].map(|cell| total[cell].replace(',', "").parse::<u64>().unwrap());
+    assert!(calls > made && made > 100, "{told}");
+    assert_eq!((freed, leaks), (made, 0), "{told}");
+    assert!(told.contains("juicer 3") && !told.contains("juicer 4"), "{told}");
+}
+
 fn bank<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = example("bank");
     command.args(arguments);
