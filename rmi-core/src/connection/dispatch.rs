@@ -29,6 +29,8 @@ use crate::{
 
 /// A call whose first poll ends within this time is quick.
 const QUICK: Duration = Duration::from_micros(50);
+/// Calls that one task begins before it lets others run.
+const BEGUN_MAX: u32 = 64;
 /// This many quick calls in a row earn a method the place in the reader.
 const QUICK_CALLS: u8 = 4;
 
@@ -166,49 +168,52 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     }
 }
 
-/// Polls a call for the first time, hands the queue of its object on, and goes on with the call.
+/// Polls the calls of an object for the first time, one after the other. Those that end at once
+/// need no task of their own, so that a queue is worked off faster than it grows. At the first that
+/// does not, the queue goes on in another task, and this one goes on with the call.
 async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
-    job: Job<O, F>,
+    first: Job<O, F>,
     starts: Arc<Starts<O, F>>,
     places: Arc<Places>,
     running: Arc<Running>,
 ) {
-    let Job { object, method, abort, handler } = job;
-    let id = handler.id;
-    // It arrived while there was room for its answer; those before it may have filled it since.
-    handler.link.wait_room().await;
-    let mut handler = Abortable::new(handler, abort);
-    let began = Instant::now();
-    let first = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
-    // A handler that was aborted did not prove anything.
-    places.note(method, matches!(first, Poll::Ready(Ok(()))), began.elapsed());
-    hand_on(object, starts, places, running.clone());
-    if first.is_pending() {
-        let _ = handler.await;
+    let mut next = Some(first);
+    let mut begun = 0;
+    while let Some(Job { object, method, abort, handler }) = next {
+        let id = handler.id;
+        let runtime = handler.link.runtime.clone();
+        // It arrived while there was room for its answer; those before it may have filled it since.
+        handler.link.wait_room().await;
+        let mut handler = Abortable::new(handler, abort);
+        let began = Instant::now();
+        let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
+        // A handler that was aborted did not prove anything.
+        places.note(method, matches!(polled, Poll::Ready(Ok(()))), began.elapsed());
+        next = starts.next(object);
+        if polled.is_pending() {
+            if let Some(job) = next.take() {
+                runtime.spawn(run_boxed(job, starts.clone(), places.clone(), running.clone()));
+            }
+            let _ = handler.await;
+        }
+        running.0.lock().remove(&id);
+        begun += 1;
+        if begun % BEGUN_MAX == 0 {
+            tokio::task::yield_now().await;
+        }
     }
-    running.0.lock().remove(&id);
 }
 
-/// Starts the next call of an object, in a task of its own, or ends its queue.
-fn hand_on<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
-    object: ObjectId,
-    starts: Arc<Starts<O, F>>,
-    places: Arc<Places>,
-    running: Arc<Running>,
-) {
-    let next = match starts.0.lock().entry(object) {
-        Entry::Occupied(mut queue) => match queue.get_mut().pop_front() {
-            Some(job) => Some(job),
-            None => {
-                queue.remove();
-                None
-            }
-        },
-        Entry::Vacant(_) => None,
-    };
-    if let Some(job) = next {
-        let runtime = job.handler.link.runtime.clone();
-        runtime.spawn(run_boxed(job, starts, places, running));
+impl<O, F> Starts<O, F> {
+    /// The next call of an object; without one its queue ends.
+    fn next(&self, object: ObjectId) -> Option<Job<O, F>> {
+        let mut starts = self.0.lock();
+        let Entry::Occupied(mut queue) = starts.entry(object) else { return None };
+        let job = queue.get_mut().pop_front();
+        if job.is_none() {
+            queue.remove();
+        }
+        job
     }
 }
 
