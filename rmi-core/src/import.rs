@@ -307,6 +307,9 @@ impl Import {
                 return ended.cause;
             }
             if !direct && held.leave_giver().await.is_ok() {
+                drop(held);
+                // The owner is asked. Should it refuse for now, it is not asked on and on.
+                tokio::time::sleep(link.peer().lease / 6).await;
                 continue;
             }
             drop(held);

@@ -31,8 +31,8 @@ pub struct Limits {
     pub nesting: u32,
     /// Elements of all sequences and maps of one message, empty ones too (default 16 Mi).
     pub elements: u64,
-    /// Bytes of memory that the sequences, maps and strings of one message may take when decoded
-    /// (default 512 MiB).
+    /// Bytes of memory that the sequences, maps, strings, options and enums of one message may take
+    /// when decoded (default 512 MiB).
     pub decoded_bytes: u64,
     /// References in one message (default 65,536).
     pub references: u32,
