@@ -1,6 +1,6 @@
 //! References without a type.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -8,6 +8,7 @@ use crate::{
     error::RemoteError,
     id::{NodeId, ObjectId},
     interface::Interface,
+    named::{Named, Resolve},
     referent::Referent,
     remote::{self, CastError, Remote},
 };
@@ -22,6 +23,22 @@ pub struct AnyRemote {
 impl AnyRemote {
     pub(crate) fn new(referent: Referent) -> Self {
         Self { referent }
+    }
+
+    pub(crate) fn into_referent(self) -> Referent {
+        self.referent
+    }
+
+    /// The reference with the name that it was found by: where the object cannot be called any more,
+    /// a call that certainly did not run goes to what the name stands for then. Identity, equality and
+    /// hash stay those of this object; passed on, the reference is that of the current one. A local
+    /// object needs no name.
+    #[must_use]
+    pub fn named(self, resolver: Arc<dyn Resolve>) -> Self {
+        match self.referent {
+            Referent::Foreign(import) => Self::new(Referent::Named(Named::new(import, resolver))),
+            referent => Self { referent },
+        }
     }
 
     /// The names of all interfaces of the object, most derived first.
@@ -64,6 +81,7 @@ impl AnyRemote {
     pub fn is_connected(&self) -> bool {
         match &self.referent {
             Referent::Foreign(import) => import.is_connected(),
+            Referent::Named(named) => named.current().is_connected(),
             Referent::Own(_) | Referent::Service(_) => true,
         }
     }

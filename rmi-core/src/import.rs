@@ -139,13 +139,13 @@ impl Import {
 
     /// The reference as it travels over this link. An object held over the link itself goes back
     /// by its slot.
-    pub(crate) fn pass(self: &Arc<Self>, referent: &Referent, link: &Link<Referent>) -> Passed<Referent> {
+    pub(crate) fn pass(self: &Arc<Self>, link: &Link<Referent>) -> Passed<Referent> {
         let held = match &*self.way.lock() {
             Way::Held(hold) if hold.link.number() == link.number() => Some(hold.slot),
             _ => None,
         };
         let origin = Origin::Foreign { owner: self.owner, endpoints: self.endpoints.to_vec(), held };
-        Passed { object: referent.clone(), id: self.id, interfaces: self.interfaces.clone(), origin }
+        Passed { object: Referent::Foreign(self.clone()), id: self.id, interfaces: self.interfaces.clone(), origin }
     }
 
     /// Starts a call as soon as there is a way, in the order of the calls.
@@ -209,8 +209,8 @@ impl Import {
 
     /// Asks the owner for the object. The answer is awaited by a task of its own.
     fn acquire(self: &Arc<Self>, link: Arc<Link<Referent>>) -> Result<(), RemoteError> {
-        let deadline = self.node.now() + self.node.limits().call_timeout;
-        let key = link.start_acquire(self.id, deadline)?;
+        let now = self.node.now();
+        let key = link.start_acquire(now, self.id, now + self.node.limits().call_timeout)?;
         let mut way = self.way.lock();
         let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
             // A pin at a giver stays until the owner has answered; what a lost link held is gone.
@@ -323,7 +323,7 @@ impl Import {
 
     /// Whether the link that the object is held over is there.
     pub(crate) fn is_connected(&self) -> bool {
-        self.link().is_ok_and(|link| link.ended().is_none())
+        self.link().is_ok_and(|link| link.is_connected())
     }
 
     /// The link that the object is held over.

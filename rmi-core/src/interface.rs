@@ -127,6 +127,8 @@ pub struct Method {
     pub id: MethodId,
     /// What calls tell of the signature.
     pub fingerprint: Fingerprint,
+    /// Whether it may run more than once for one call.
+    pub idempotent: bool,
 }
 
 impl Method {
@@ -144,7 +146,14 @@ impl Method {
             id.0 > RESERVED_ID_MAX,
             "the id of this method is reserved: give it another name with #[remote(name = \"..\")]"
         );
-        Self { interface, name, signature, id, fingerprint: Fingerprint(fnv1a64(&[signature])) }
+        Self { interface, name, signature, id, fingerprint: Fingerprint(fnv1a64(&[signature])), idempotent: false }
+    }
+
+    /// The method may run more than once for one call: it goes again where nobody knows whether it ran.
+    #[must_use]
+    pub const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
     }
 }
 

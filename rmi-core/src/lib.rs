@@ -30,11 +30,13 @@ mod gate;
 mod import;
 pub mod interface;
 pub mod marshal;
+mod named;
 mod node;
 mod options;
 mod pending;
 mod referent;
 mod remote;
+mod retry;
 pub mod skeleton;
 pub mod stub;
 
@@ -43,6 +45,7 @@ pub use context::Context;
 pub use error::{Certainty, ErrorKind, RemoteError, Result};
 pub use id::{NodeId, ObjectId};
 pub use limits::Limits;
+pub use named::Resolve;
 pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats};
 pub use options::CallOptions;
 pub use remote::{CastError, Remote, WeakRemote};
@@ -61,8 +64,8 @@ pub mod __private {
         interface::{
             ImplementedBy, Interface, InterfaceDescriptor, InterfaceName, Method, Registered, assert_distinct,
         },
-        marshal::ArgumentDecoder,
+        marshal::{ArgumentDecoder, ArgumentEncoder},
         skeleton::{Handler, IncomingCall, Request, Responder},
-        stub::{OutgoingCall, Stub},
+        stub::Stub,
     };
 }

@@ -12,13 +12,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallOptions {
     pub(crate) timeout: Option<Duration>,
+    pub(crate) idempotent: Option<bool>,
 }
 
 impl CallOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { timeout: None }
+        Self { timeout: None, idempotent: None }
     }
 
     /// The time for each call, from its start to its answer; the node's
@@ -27,6 +28,14 @@ impl CallOptions {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether a call may run more than once, so that it goes again where nobody knows whether it ran.
+    /// Calls that certainly did not run go again in any case.
+    #[must_use]
+    pub const fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
         self
     }
 }

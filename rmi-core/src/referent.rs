@@ -21,17 +21,20 @@ use crate::{
     id::{NodeId, ObjectId},
     import::Import,
     interface::{Interface, InterfaceDescriptor},
+    named::Named,
     node::{Node, WeakNode},
     object::InterfaceSet,
     session::{Origin, Passed},
     skeleton::{Handler, IncomingCall},
 };
 
-/// An object of this process, an object held of another node, or a service by name.
+/// An object of this process, an object held of another node, by itself or by the name that it was
+/// found by, or a service by name.
 #[derive(Clone)]
 pub(crate) enum Referent {
     Own(Arc<Object<dyn Erased>>),
     Foreign(Arc<Import>),
+    Named(Arc<Named>),
     Service(Arc<Service>),
 }
 
@@ -146,6 +149,10 @@ impl Referent {
         match self {
             Self::Own(object) => (object.home().map(WeakNode::id), Some(object.id)),
             Self::Foreign(import) => (Some(import.owner()), Some(import.id())),
+            Self::Named(named) => {
+                let (owner, id) = named.identity();
+                (Some(owner), Some(id))
+            }
             Self::Service(_) => (None, None),
         }
     }
@@ -154,6 +161,7 @@ impl Referent {
         match self {
             Self::Own(object) => object.interfaces.clone(),
             Self::Foreign(import) => import.interfaces().clone(),
+            Self::Named(named) => named.interfaces().clone(),
             Self::Service(_) => InterfaceSet::new(Vec::new()),
         }
     }
@@ -172,7 +180,8 @@ impl Referent {
                 let origin = Origin::Foreign { owner: home.id(), endpoints, held: None };
                 Ok(Passed { object: self.clone(), id: object.id, interfaces: object.interfaces.clone(), origin })
             }
-            Self::Foreign(import) => Ok(import.pass(self, link)),
+            Self::Foreign(import) => Ok(import.pass(link)),
+            Self::Named(named) => Ok(named.current().pass(link)),
             Self::Service(service) => {
                 let message = format!(
                     "the service {:?} at {} is found by its name; it cannot be passed as a reference",
@@ -202,7 +211,7 @@ impl Hash for Referent {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             // The owner of an own object may be known only later, so it is left out for all.
-            Self::Own(_) | Self::Foreign(_) => self.identity().1.hash(state),
+            Self::Own(_) | Self::Foreign(_) | Self::Named(_) => self.identity().1.hash(state),
             Self::Service(service) => (&service.endpoint, &service.name).hash(state),
         }
     }
@@ -213,6 +222,7 @@ impl fmt::Debug for Referent {
         match self {
             Self::Own(object) => write!(f, "local object {}", object.id),
             Self::Foreign(import) => write!(f, "object {} of node {}", import.id(), import.owner()),
+            Self::Named(named) => named.fmt(f),
             Self::Service(service) => write!(f, "service {:?} at {}", service.name, service.endpoint),
         }
     }
@@ -223,7 +233,7 @@ impl Kept for Referent {
         match self {
             Self::Own(object) => Arc::strong_count(object) <= many,
             Self::Foreign(import) => Arc::strong_count(import) <= many,
-            Self::Service(_) => false,
+            Self::Named(_) | Self::Service(_) => false,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     import::Import,
     interface::{ImplementedBy, Interface},
     marshal,
+    named::Named,
     node::Node,
     options::CallOptions,
     referent::{Erased, Object, Referent, Service},
@@ -83,10 +84,12 @@ impl<I: ?Sized + Interface> Remote<I> {
                 Some(target) => Ok(Self { target, referent }),
                 None => Err(CastError { wanted, found: object.interfaces.names().to_vec() }),
             },
-            Referent::Foreign(import) if !import.interfaces().contains(&wanted) => {
-                Err(CastError { wanted, found: import.interfaces().names().to_vec() })
+            Referent::Foreign(_) | Referent::Named(_) if !referent.interfaces().contains(&wanted) => {
+                Err(CastError { wanted, found: referent.interfaces().names().to_vec() })
             }
-            Referent::Foreign(_) | Referent::Service(_) => Ok(Self::stub(referent, CallOptions::new())),
+            Referent::Foreign(_) | Referent::Named(_) | Referent::Service(_) => {
+                Ok(Self::stub(referent, CallOptions::new()))
+            }
         }
     }
 
@@ -160,6 +163,7 @@ impl<I: ?Sized> Remote<I> {
         let referent = match &this.referent {
             Referent::Own(object) => WeakReferent::Own(Arc::downgrade(object)),
             Referent::Foreign(import) => WeakReferent::Foreign(Arc::downgrade(import)),
+            Referent::Named(named) => WeakReferent::Named(Arc::downgrade(named)),
             Referent::Service(service) => WeakReferent::Service(service.clone()),
         };
         WeakRemote { referent, interface: PhantomData }
@@ -188,6 +192,7 @@ impl<I: ?Sized + Interface> Remote<I> {
 pub(crate) fn broken(referent: &Referent) -> impl Future<Output = RemoteError> + Send + use<> {
     let import = match referent {
         Referent::Foreign(import) => Some(Arc::downgrade(import)),
+        Referent::Named(named) => Some(Arc::downgrade(&named.current())),
         Referent::Own(_) | Referent::Service(_) => None,
     };
     async move {
@@ -273,6 +278,7 @@ pub struct WeakRemote<I: ?Sized> {
 enum WeakReferent {
     Own(Weak<Object<dyn Erased>>),
     Foreign(Weak<Import>),
+    Named(Weak<Named>),
     Service(Arc<Service>),
 }
 
@@ -283,6 +289,7 @@ impl<I: ?Sized + Interface> WeakRemote<I> {
         let referent = match &self.referent {
             WeakReferent::Own(object) => Referent::Own(object.upgrade()?),
             WeakReferent::Foreign(import) => Referent::Foreign(import.upgrade()?),
+            WeakReferent::Named(named) => Referent::Named(named.upgrade()?),
             WeakReferent::Service(service) => Referent::Service(service.clone()),
         };
         Remote::from_referent(referent).ok()

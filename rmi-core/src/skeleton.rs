@@ -13,7 +13,7 @@ use crate::{
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
     node::Node,
     referent::Referent,
-    session::ServedId,
+    session::{Cost, ServedId},
     wire::Outcome,
 };
 
@@ -60,7 +60,7 @@ impl fmt::Debug for IncomingCall {
 pub struct Request {
     pub(crate) payload: Bytes,
     /// The byte credit that it takes of the caller.
-    pub(crate) cost: u64,
+    pub(crate) cost: Cost,
     pub(crate) references: Mutex<Vec<Referent>>,
     pub(crate) link: Arc<Link<Referent>>,
     pub(crate) node: Node,
@@ -79,7 +79,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         let cost = self.cost;
         self.payload = Bytes::new();
-        if cost > 0 {
+        if !cost.is_nothing() {
             self.link.act(|session| session.let_go(cost));
         }
     }

@@ -12,10 +12,12 @@ use crate::{
     import::{Import, Start},
     interface::Method,
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
+    named::Named,
     node::Node,
     options::CallOptions,
     pending::PendingCall,
     referent::{Referent, Service},
+    retry::Retries,
     session::{self, MethodRef, StartCall},
     time::Time,
     wire::{Outcome, Target},
@@ -28,17 +30,43 @@ pub struct Stub {
     options: CallOptions,
 }
 
-#[derive(Clone)]
+/// Where the calls of a stub go.
 enum Destination {
+    Callee(Callee),
+    /// To what a name leads to.
+    Named(Arc<Named>),
+}
+
+impl Destination {
+    /// Where a call goes now.
+    fn callee(&self) -> Callee {
+        match self {
+            Self::Callee(callee) => callee.clone(),
+            Self::Named(named) => Callee::Object(named.current()),
+        }
+    }
+}
+
+/// Whom one attempt of a call is for.
+#[derive(Clone)]
+enum Callee {
     Object(Arc<Import>),
     Service(Arc<Service>),
 }
 
-impl Destination {
+impl Callee {
     fn node(&self) -> &Node {
         match self {
             Self::Object(import) => import.node(),
             Self::Service(service) => &service.node,
+        }
+    }
+
+    /// Calls to one object begin in the order in which they were made.
+    fn order(&self) -> ObjectId {
+        match self {
+            Self::Object(import) => import.id(),
+            Self::Service(service) => service_order(&service.name),
         }
     }
 
@@ -67,34 +95,91 @@ impl Stub {
     pub(crate) fn new(referent: &Referent, options: CallOptions) -> Option<Arc<Self>> {
         let destination = match referent {
             Referent::Own(_) => return None,
-            Referent::Foreign(import) => Destination::Object(import.clone()),
-            Referent::Service(service) => Destination::Service(service.clone()),
+            Referent::Foreign(import) => Destination::Callee(Callee::Object(import.clone())),
+            Referent::Named(named) => Destination::Named(named.clone()),
+            Referent::Service(service) => Destination::Callee(Callee::Service(service.clone())),
         };
         Some(Arc::new(Self { destination, options }))
     }
 
-    /// Begins a call of this method: its arguments are encoded next, one at a time.
-    pub fn call(&self, method: &'static Method) -> OutgoingCall<'_> {
-        OutgoingCall { stub: self, method, encoder: ArgumentEncoder::new() }
+    /// Calls this method and waits for its answer. `encode` appends the arguments, each time that the
+    /// call goes: once, unless it certainly did not run, or may run again.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime ended the call, here or at the callee.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call: its handler is dropped at its next await.
+    pub async fn call(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<Answer, RemoteError> {
+        let callee = self.destination.callee();
+        let node = callee.node();
+        let now = node.now();
+        let (deadline, depth) = time_and_depth(node, now, &self.options);
+        let attempt = Attempt { method, callee: callee.clone(), now, deadline, depth };
+        let error = match attempt.go(encode).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        self.call_again(attempt, error, encode).await
+    }
+
+    /// A call has failed once: goes again for as long as it may.
+    async fn call_again(
+        &self,
+        mut attempt: Attempt,
+        first: RemoteError,
+        encode: &mut Encode<'_>,
+    ) -> Result<Answer, RemoteError> {
+        let node = attempt.callee.node().clone();
+        let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
+        let idempotent = self.options.idempotent.unwrap_or(attempt.method.idempotent);
+        let mut retries = Retries::new(idempotent, matches!(self.destination, Destination::Named(_)));
+        let mut error = first.clone();
+        while let Some(pause) = retries.again(&error, node.now(), patience) {
+            if let Err(end) = self.prepare_again(&attempt, &error, pause).await {
+                return Err(attempt.name(end));
+            }
+            (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
+            error = match attempt.go(encode).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+        }
+        // That nobody is there any more says less than why the call was not taken.
+        let told = if error.kind() == ErrorKind::Unreachable { first } else { error };
+        Err(attempt.name(told))
+    }
+
+    /// Waits before a call goes again; a name is looked up anew meanwhile.
+    async fn prepare_again(&self, failed: &Attempt, error: &RemoteError, pause: Duration) -> Result<(), RemoteError> {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let (Destination::Named(named), Callee::Object(import)) = (&self.destination, &failed.callee) else {
+            return Ok(());
+        };
+        let resolving = tokio::time::timeout_at(import.node().instant(failed.deadline), named.resolve(import));
+        match resolving.await {
+            // The owner itself says so, and its name leads nowhere else.
+            Ok(Ok(false)) if error.kind() == ErrorKind::NoSuchObject && error.certainty() == Certainty::NotExecuted => {
+                Err(error.clone())
+            }
+            // The registry may be back, or the name be bound again, until the call is given up.
+            Ok(Ok(_) | Err(_)) => Ok(()),
+            Err(_) => Err(error.clone()),
+        }
     }
 }
+
+/// Appends the arguments of a call.
+pub type Encode<'a> = dyn FnMut(&mut ArgumentEncoder) + Send + 'a;
 
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stub({} at {})", self.destination.describe_object(), self.destination.describe_peer())
-    }
-}
-
-/// A call whose arguments are being encoded.
-pub struct OutgoingCall<'a> {
-    stub: &'a Stub,
-    method: &'static Method,
-    encoder: ArgumentEncoder,
-}
-
-impl fmt::Debug for OutgoingCall<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OutgoingCall({} of {:?})", self.method, self.stub)
+        let callee = self.destination.callee();
+        write!(f, "Stub({} at {})", callee.describe_object(), callee.describe_peer())
     }
 }
 
@@ -114,56 +199,51 @@ struct Ready<'a> {
     depth: u32,
 }
 
-impl<'a> OutgoingCall<'a> {
-    /// Where the arguments go.
-    pub fn encoder(&mut self) -> &mut ArgumentEncoder {
-        &mut self.encoder
-    }
+/// One way of a call to its callee and back.
+struct Attempt {
+    method: &'static Method,
+    callee: Callee,
+    /// When it begins.
+    now: Time,
+    deadline: Time,
+    depth: u32,
+}
 
-    /// Sends the call and waits for its answer.
-    ///
-    /// # Errors
-    ///
-    /// Where the runtime ended the call, here or at the callee.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future cancels the call: its handler is dropped at its next await.
-    pub async fn send(self) -> Result<Answer, RemoteError> {
-        let Self { stub, method, encoder } = self;
-        let name = |error| stub.destination.name(error, method);
-        let node = stub.destination.node();
+impl Attempt {
+    async fn go(&self, encode: &mut Encode<'_>) -> Result<Answer, RemoteError> {
+        let Self { method, callee, now, deadline, depth } = self;
+        let node = callee.node();
+        let mut encoder = ArgumentEncoder::new();
+        encode(&mut encoder);
         let (mut payload, references) = encoder.finish();
-        let references = match references {
-            Ok(references) => references,
-            Err(error) => {
-                recycle(payload);
-                return Err(name(error.with_certainty(Certainty::NotSent)));
+        let started = match references {
+            Ok(references) => {
+                let order = callee.order();
+                let (now, deadline, depth) = (*now, *deadline, *depth);
+                let call = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
+                callee.start(call).await
             }
+            Err(error) => Err(error.with_certainty(Certainty::NotSent)),
         };
-        let now = node.now();
-        let (deadline, depth) = time_and_depth(node, now, &stub.options);
-        let order = match &stub.destination {
-            Destination::Object(import) => import.id(),
-            Destination::Service(service) => service_order(&service.name),
-        };
-        let ready = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
-        let started = stub.start(ready).await;
         recycle(payload);
-        let call = started.map_err(name)?;
+        let call = started?;
         let link = call.link().clone();
         match call.answer().await {
-            session::Answer::Failed(error) => Err(name(error)),
+            session::Answer::Failed(error) => Err(error),
             session::Answer::Reply { outcome, payload, references } => {
                 let references = references.into_iter().map(|reference| node.receive(&link, reference)).collect();
-                let destination = stub.destination.clone();
-                Ok(Answer { verdict: outcome, payload, references, method, destination })
+                Ok(Answer { verdict: outcome, payload, references, method, callee: callee.clone() })
             }
         }
     }
+
+    /// Names what the call was about in its error.
+    fn name(&self, error: RemoteError) -> RemoteError {
+        self.callee.name(error, self.method)
+    }
 }
 
-impl Stub {
+impl Callee {
     async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
         let (node, now, deadline) = (call.node, call.now, call.deadline);
         // A dial ends by itself; what waits behind others that dial ends a little later.
@@ -178,8 +258,8 @@ impl Stub {
             };
             error.with_certainty(Certainty::NotSent)
         };
-        match &self.destination {
-            Destination::Object(import) => {
+        match self {
+            Self::Object(import) => {
                 let start = |Start { link, target }| start(&link, target, call);
                 let mut started = std::pin::pin!(import.start(start));
                 // A way that is there needs no timer.
@@ -190,7 +270,7 @@ impl Stub {
                     }
                 }
             }
-            Destination::Service(service) => {
+            Self::Service(service) => {
                 let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
                 let target = Target::Service(service.name.clone());
                 match open {
@@ -246,7 +326,7 @@ pub struct Answer {
     payload: Bytes,
     references: Vec<Referent>,
     method: &'static Method,
-    destination: Destination,
+    callee: Callee,
 }
 
 impl Answer {
@@ -259,12 +339,12 @@ impl Answer {
     }
 
     pub(crate) fn decoder(&self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&self.payload, references, self.destination.node().limits())
+        ArgumentDecoder::new(&self.payload, references, self.callee.node().limits())
     }
 
     /// Names what the call was about in an error.
     pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.destination.name(error, self.method)
+        self.callee.name(error, self.method)
     }
 }
 

@@ -13,6 +13,9 @@ impl Time {
     /// The moment at which the node started.
     pub const START: Self = Self(Duration::ZERO);
 
+    /// A moment that never comes.
+    pub const NEVER: Self = Self(Duration::MAX);
+
     /// The moment this long after the node started.
     #[must_use]
     pub const fn after_start(elapsed: Duration) -> Self {

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     /// Where the runtime is found.
     pub(crate) runtime: Option<Path>,
+    /// The method may run more than once for one call.
+    pub(crate) idempotent: Option<()>,
 }
 
 impl Options {
@@ -61,6 +63,7 @@ impl Options {
         }
         let result = match word.as_str() {
             "name" => name(place, &option, value).and_then(|name| set(&mut self.name, name, &option)),
+            "idempotent" => flag(&option, value).and_then(|()| set(&mut self.idempotent, (), &option)),
             _ => runtime(&option, value).and_then(|path| set(&mut self.runtime, path, &option)),
         };
         errors.extend(result.err());
@@ -72,17 +75,17 @@ impl Place {
         match self {
             Self::Trait => &["name", "crate"],
             Self::Impl => &["crate"],
-            Self::Method => &["name"],
+            Self::Method => &["name", "idempotent"],
         }
     }
 
     fn refusal(self, word: &str) -> String {
-        const LATER: &[&str] = &["oneway", "idempotent", "timeout", "blocking", "detached"];
+        const OF_METHODS: &[&str] = &["oneway", "idempotent", "timeout", "blocking", "detached"];
         let takes = self.options().join("` and `");
         match self {
-            Self::Method if LATER.contains(&word) => format!("`{word}` is not supported yet"),
-            Self::Trait if LATER.contains(&word) => format!("`{word}` goes on a method; a trait takes `{takes}`"),
-            Self::Impl if word == "name" || LATER.contains(&word) => {
+            Self::Method if OF_METHODS.contains(&word) => format!("`{word}` is not supported yet"),
+            Self::Trait if OF_METHODS.contains(&word) => format!("`{word}` goes on a method; a trait takes `{takes}`"),
+            Self::Impl if word == "name" || OF_METHODS.contains(&word) => {
                 format!("`{word}` goes on the trait; an `impl` takes `{takes}`")
             }
             Self::Trait => format!("unknown option `{word}`: a trait takes `{takes}`"),
@@ -122,6 +125,13 @@ fn name(place: Place, option: &Ident, value: Option<Expr>) -> syn::Result<LitStr
 
 fn runtime(option: &Ident, value: Option<Expr>) -> syn::Result<Path> {
     text(option, value)?.parse_with(Path::parse_mod_style)
+}
+
+fn flag(option: &Ident, value: Option<Expr>) -> syn::Result<()> {
+    match value {
+        None => Ok(()),
+        Some(value) => Err(Error::new_spanned(value, format!("`{option}` takes no value"))),
+    }
 }
 
 fn text(option: &Ident, value: Option<Expr>) -> syn::Result<LitStr> {

@@ -1,6 +1,9 @@
 //! A registry, as seen by those who bind and look up names.
 
-use rmi_core::{AnyRemote, ErrorKind, Node, Remote, RemoteError, interface::Interface};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rmi_core::{AnyRemote, ErrorKind, Node, Remote, RemoteError, Resolve, interface::Interface};
 
 use tracing::warn;
 
@@ -162,7 +165,9 @@ impl Registry {
         }
     }
 
-    /// The object bound to a name.
+    /// The object bound to a name. The reference remembers the name: when its server has restarted or
+    /// moved, a call that certainly did not run goes to what the name is bound to then, at the first
+    /// registry that answers. It stays equal to a reference to the object first found.
     ///
     /// # Errors
     /// [`NotBound`](RegistryError::NotBound) where the name is free;
@@ -177,14 +182,15 @@ impl Registry {
         })
     }
 
-    /// The object bound to a name, whatever it implements.
+    /// The object bound to a name, whatever it implements. It remembers its name as
+    /// [`lookup`](Self::lookup) says.
     ///
     /// # Errors
     /// [`NotBound`](RegistryError::NotBound) where the name is free.
     pub async fn lookup_any(&self, name: &str) -> Result<AnyRemote, RegistryError> {
-        let name = checked(name)?;
-        let name = name.as_str();
-        self.places.ask(|place| async move { place.service.lookup(name.to_owned()).await }).await
+        let lookup = Lookup { places: self.places.clone(), name: checked(name)? };
+        let found = lookup.find().await?;
+        Ok(found.named(Arc::new(lookup)))
     }
 
     /// All names that begin with `prefix`, in order. Names bound and unbound meanwhile may be in it
@@ -269,6 +275,32 @@ impl Registry {
     fn astray(&self) -> RegistryError {
         let message = "the registry sent a page of names that does not follow the one before";
         RemoteError::new(ErrorKind::Protocol, message).with_object(SERVICE).with_peer(self.url()).into()
+    }
+}
+
+/// A name, and where it is looked up.
+struct Lookup {
+    places: Places,
+    name: Name,
+}
+
+impl Lookup {
+    async fn find(&self) -> Result<AnyRemote, RegistryError> {
+        self.places.ask(|place| async move { place.service.lookup(self.name.to_string()).await }).await
+    }
+}
+
+#[async_trait]
+impl Resolve for Lookup {
+    async fn resolve(&self) -> Result<AnyRemote, RemoteError> {
+        self.find().await.map_err(|error| match error {
+            RegistryError::Remote(error) => error,
+            error => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.places.url(), self.name)
     }
 }
 

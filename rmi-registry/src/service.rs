@@ -27,13 +27,16 @@ pub(crate) trait NameService {
     async fn unbind(&self, name: String, stamp: Stamp) -> Result<(), RegistryError>;
 
     /// What the name is bound to.
+    #[remote(idempotent)]
     async fn lookup(&self, name: String) -> Result<AnyRemote, RegistryError>;
 
     /// The first names that begin with `prefix` and come after `after`: at most `limit`, which is
     /// taken for a number from 1 to [`PAGE_LEN_MAX`].
+    #[remote(idempotent)]
     async fn list(&self, prefix: String, after: Option<String>, limit: u32) -> Result<Page, RegistryError>;
 
     /// Whether anything has changed for those who bound names here.
+    #[remote(idempotent)]
     async fn attend(&self) -> Result<Attendance, RegistryError>;
 
     /// Makes bindings and removals that were made before; of two of a name the newest wins. The
@@ -134,6 +137,7 @@ pub(crate) enum Change {
 #[remote(name = "rmi.RegistrySubscription")]
 pub(crate) trait Subscription {
     /// Whether changes are still told.
+    #[remote(idempotent)]
     async fn is_live(&self) -> rmi_core::Result<bool>;
 }
 

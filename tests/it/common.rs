@@ -85,9 +85,14 @@ pub(crate) fn mem() -> String {
 }
 
 fn unix() -> String {
+    format!("unix://{}", socket_path())
+}
+
+/// A path for a socket that no other story uses.
+pub(crate) fn socket_path() -> String {
     let directory = std::env::temp_dir().join(format!("rmi-it-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory for sockets can be made");
-    format!("unix://{}/{}", directory.display(), number())
+    format!("{}/{}", directory.display(), number())
 }
 
 /// Another address over the same transport.

@@ -126,7 +126,6 @@ fn broken_messages() -> Vec<(&'static str, Vec<Message>)> {
         ("a lane of more than a message holds", chunk(Some(1 << 60), b"x")),
         ("more chunks than announced", chunk(Some(2), b"xxx")),
         ("a release of nothing", vec![Message::Release(Release { slot: nothing, count: 1 })]),
-        ("a revocation", vec![Message::Revoked(nothing)]),
         ("a definition that leaves one out", vec![define(1)]),
         ("a method that was not defined", vec![Message::Call(pass.clone())]),
         ("a promise", vec![define(0), Message::Call(Call { target: promise, ..pass.clone() })]),

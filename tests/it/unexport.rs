@@ -1,6 +1,6 @@
 //! Objects that their owner takes back, whoever holds them.
 
-use rmi::{Certainty, ErrorKind, Remote, RemoteError};
+use rmi::{Certainty, ErrorKind, Node, Remote, RemoteError};
 
 use crate::{
     cable::Cable,
@@ -163,15 +163,14 @@ fn object_total(object: &Remote<dyn Counter>) -> i64 {
 
 #[tokio::test]
 async fn what_a_lost_peer_held_is_freed_before_its_lease_ends() {
-    let (server, client) = (node(crate::common::TCP).await, client().await);
+    let ((server, cable), client) = (Cable::alone_to(Node::builder()).await, client().await);
     let (object, life) = Tally::mortal();
     let shelf = shelf();
     shelf.put(object.clone()).await.unwrap();
     server.serve("shelf", &shelf);
-    let cable = Cable::to(&server).await;
     let held = soon(Remote::<dyn Shelf>::service(&client, cable.endpoint(), "shelf").get()).await.unwrap().unwrap();
     shelf.clear().await.unwrap();
-    cable.cut().await;
+    cable.cut();
     until("the link is lost", || client.stats().connections + server.stats().connections == 0).await;
     assert_eq!(server.stats().leases, 1);
     server.unexport(&object);
@@ -179,6 +178,7 @@ async fn what_a_lost_peer_held_is_freed_before_its_lease_ends() {
     // The lease of 30 s is beyond every patience.
     dropped(&life).await;
     assert_eq!(server.stats().leases, 1);
+    cable.mend();
     assert_refused(soon(held.add(1)).await, "Counter.add");
 }
 

@@ -13,13 +13,14 @@ use std::{
 use bytes::BytesMut;
 use tokio::time::Sleep;
 
-use super::{Close, Ended, Kept, Link, dispatch::Dispatch};
+use super::{Close, Ended, Kept, Link, Redial, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
     session::{Arrived, Directory, Event, ServedId},
     time::Time,
-    wire::split_frame,
+    transport::Socket,
+    wire::{LinkId, Resume, split_frame},
 };
 
 /// What a driver needs of its node.
@@ -40,6 +41,27 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
     /// goodbye gives them its lease to ask it themselves.
     fn is_giver_of(&self, link: &Link<O>) -> bool;
 
+    /// How long what the peer holds is kept while the link has no connection.
+    fn lease(&self) -> Duration;
+
+    /// How long calls wait for a connection.
+    fn connect_timeout(&self) -> Duration;
+
+    /// Dials the peer of this link again, to take it up.
+    fn resume(&self, link: &Arc<Link<O>>, resume: Resume) -> Redial;
+
+    /// The link has lost its connection, and waits for another.
+    fn handle_suspended(&self, link: &Arc<Link<O>>);
+
+    /// The link has a connection again.
+    fn handle_resumed(&self, link: &Arc<Link<O>>);
+
+    /// The peer has unexported something that is held over the link.
+    fn handle_revoked(&self);
+
+    /// The peer has dialled the link of this id, which is to replace this one.
+    fn handle_merge(&self, link: &Arc<Link<O>>, by: LinkId);
+
     /// The link has ended. `given` is what the peer held.
     fn handle_ended(&self, link: &Arc<Link<O>>, ended: &Ended, given: Vec<O>);
 }
@@ -50,18 +72,29 @@ const READ_LEN: usize = 64 << 10;
 /// Time that a peer has to close once goodbye was said to it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The task of one connection.
+/// Why a connection is over.
+enum Over {
+    /// It broke: another may take the link up.
+    Lost(RemoteError),
+    /// The link is over with it.
+    Ended(RemoteError),
+}
+
+/// The task of one link: drives its connections, one after the other.
 pub(crate) struct Driver<O: Kept, H: Host<O>> {
-    link: Arc<Link<O>>,
-    host: Arc<H>,
+    pub(super) link: Arc<Link<O>>,
+    pub(super) host: Arc<H>,
+    pub(super) socket: Arc<dyn Socket>,
     read: BytesMut,
     events: Vec<Event<O>>,
     dispatch: Dispatch<O, H::Handler>,
     /// Calls that arrived while too much waits to be written.
     held_back: VecDeque<Arrived<O>>,
-    sleep: Pin<Box<Sleep>>,
+    pub(super) sleep: Pin<Box<Sleep>>,
     /// When it fires.
-    armed: Time,
+    pub(super) armed: Time,
+    /// When the last connection was lost.
+    pub(super) lost: Option<Time>,
     /// The peer said goodbye.
     goodbye: bool,
     /// This node has said its last words, and waits until then for the peer to close: a socket that
@@ -71,30 +104,55 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
 }
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {
-    /// `read` holds what arrived behind the peer's hello.
-    pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, read: BytesMut) -> Self {
+    /// `read` holds what arrived over the socket behind the peer's hello.
+    pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, socket: Arc<dyn Socket>, read: BytesMut) -> Self {
         let sleep = Box::pin(tokio::time::sleep_until(link.clock.instant(link.clock.now())));
         let dispatch = Dispatch::new(link.clone());
         let held_back = VecDeque::new();
         let events = Vec::new();
-        let (goodbye, leaving, finished) = (false, None, false);
+        let (lost, goodbye, leaving, finished) = (None, false, None, false);
         let armed = Time::START;
-        Self { link, host, read, events, dispatch, held_back, sleep, armed, goodbye, leaving, finished }
+        Self { link, host, socket, read, events, dispatch, held_back, sleep, armed, lost, goodbye, leaving, finished }
     }
 
-    /// Drives the connection to its end.
+    /// Drives the link to its end.
     pub(crate) async fn drive(mut self) {
-        let mut ended = self.handle_read().err();
-        while ended.is_none() {
-            ended = poll_fn(|cx| self.poll_step(cx)).await.err();
-        }
-        let cause = ended.unwrap_or_else(|| RemoteError::new(ErrorKind::ConnectionLost, "the connection ended"));
+        let cause = loop {
+            let lost = match self.drive_connection().await {
+                Over::Ended(cause) => break cause,
+                Over::Lost(cause) => {
+                    self.lost = Some(self.link.clock.now());
+                    self.drive_suspended(cause).await
+                }
+            };
+            if let Err(cause) = lost {
+                break cause;
+            }
+        };
         let (ended, given) = self.finish(cause);
         self.host.handle_ended(&self.link, &ended, given);
     }
 
+    async fn drive_connection(&mut self) -> Over {
+        let mut over = self.handle_read().err();
+        loop {
+            match over {
+                Some(over) => return over,
+                None => over = poll_fn(|cx| self.poll_step(cx)).await.err(),
+            }
+        }
+    }
+
+    /// A connection begins over this socket.
+    pub(super) fn begin(&mut self, socket: Arc<dyn Socket>, read: BytesMut) {
+        (self.socket, self.read) = (socket, read);
+        // Methods have other numbers on each connection.
+        self.dispatch = Dispatch::new(self.link.clone());
+        self.armed = Time::START;
+    }
+
     /// Waits until there is something to do, and does it: reads, writes, looks at the time.
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         self.link.driver.register(cx.waker());
         let read = self.poll_read(cx)?;
         self.poll_close()?;
@@ -106,26 +164,26 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     /// Reads once, and handles all whole frames that this brought.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
-            match self.link.socket.poll_read_ready(cx) {
+            match self.socket.poll_read_ready(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(&error))),
                 Poll::Ready(Ok(())) => {}
             }
             if self.read.capacity() - self.read.len() < READ_LEN / 8 {
                 self.read.reserve(READ_LEN);
             }
-            match self.link.socket.try_read(&mut self.read) {
+            match self.socket.try_read(&mut self.read) {
                 Ok(0) => return Poll::Ready(Err(self.closed_by_peer())),
                 Ok(_) => return Poll::Ready(self.handle_read()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(self.lost(&error))),
+                Err(error) => return Poll::Ready(Err(lost(&error))),
             }
         }
     }
 
-    fn handle_read(&mut self) -> Result<(), RemoteError> {
+    fn handle_read(&mut self) -> Result<(), Over> {
         let now = self.link.clock.now();
         let (link, host, read, events) = (&self.link, &self.host, &mut self.read, &mut self.events);
         let handled = link.step(|locked| {
@@ -140,7 +198,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.handle_events();
         handled.map_err(|error| {
             tracing::warn!(peer = %self.link.describe_peer(), %error, "the peer broke the protocol");
-            RemoteError::from(error)
+            Over::Ended(RemoteError::from(error))
         })
     }
 
@@ -155,6 +213,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 Event::Call(call) => self.handle_call(call),
                 Event::Cancel(id) => self.handle_cancel(id),
                 Event::Closing => self.host.handle_closing(&self.link),
+                Event::Revoked => self.host.handle_revoked(),
+                Event::Merge(by) => self.host.handle_merge(&self.link, by),
                 Event::Goodbye(reason) => {
                     tracing::debug!(peer = %self.link.describe_peer(), reason, "the peer said goodbye");
                     self.goodbye = true;
@@ -208,7 +268,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     /// Writes until nothing is left or the socket is full.
-    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
             let written = self.link.step(|locked| {
                 let written = self.link.write(locked);
@@ -224,24 +284,32 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 Ok(false) => return Poll::Pending,
                 Ok(true) => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(self.lost(&error))),
+                Err(error) => return Poll::Ready(Err(lost(&error))),
             }
-            match self.link.socket.poll_write_ready(cx) {
+            match self.socket.poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(&error))),
                 Poll::Ready(Ok(())) => {}
             }
         }
     }
 
     /// Looks whether the link is over: the peer said goodbye, or this node closes it and all is
-    /// answered.
-    fn poll_close(&mut self) -> Result<(), RemoteError> {
+    /// answered; or whether another connection takes it up.
+    fn poll_close(&mut self) -> Result<(), Over> {
         if self.goodbye {
-            return Err(RemoteError::new(ErrorKind::ConnectionLost, "the peer's node has shut down"));
+            let cause = RemoteError::new(ErrorKind::ConnectionLost, "the peer's node has shut down");
+            return Err(Over::Ended(cause));
         }
-        let close = self.link.locked.lock().closing;
+        let (close, is_replaced) = {
+            let locked = self.link.locked.lock();
+            (locked.closing, locked.carrier.is_some())
+        };
         match close {
+            None if is_replaced => {
+                let cause = "the peer lost the connection, and took the link up over another";
+                Err(Over::Lost(RemoteError::new(ErrorKind::ConnectionLost, cause)))
+            }
             None => Ok(()),
             Some(Close::Draining) => {
                 if self.link.is_quiet() {
@@ -255,7 +323,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     /// Says goodbye once, and ends when the peer has closed, or when it had the time to. Without a
     /// goodbye it ends when all is written.
-    fn leave(&mut self, goodbye: bool) -> Result<(), RemoteError> {
+    fn leave(&mut self, goodbye: bool) -> Result<(), Over> {
         let now = self.link.clock.now();
         let until = *self.leaving.get_or_insert_with(|| {
             if goodbye {
@@ -265,14 +333,14 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         });
         let written = !self.link.locked.lock().session.has_output();
         if now >= until || (written && !goodbye) {
-            return Err(RemoteError::new(ErrorKind::Shutdown, "this node has shut down"));
+            return Err(Over::Ended(RemoteError::new(ErrorKind::Shutdown, "this node has shut down")));
         }
         Ok(())
     }
 
     /// Looks at the time where it may have come: every read moves the next time-out, mostly
     /// further away, and the timer follows only when it fires, or when it has to fire earlier.
-    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         let fired = self.sleep.as_mut().poll(cx).is_ready();
         let leaving = self.leaving;
         let (handled, armed) = self.link.step(|locked| {
@@ -284,7 +352,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             }
             (handled, locked.armed)
         });
-        handled?;
+        handled.map_err(Over::Lost)?;
         if fired || armed != self.armed {
             self.armed = armed;
             self.sleep.as_mut().reset(self.link.clock.instant(armed));
@@ -294,33 +362,44 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         Poll::Pending
     }
 
-    fn lost(&self, error: &io::Error) -> RemoteError {
-        RemoteError::new(ErrorKind::ConnectionLost, "the connection broke").with_source(error)
-    }
-
-    fn closed_by_peer(&self) -> RemoteError {
+    fn closed_by_peer(&self) -> Over {
         if self.leaving.is_some() {
-            return RemoteError::new(ErrorKind::Shutdown, "this node has shut down");
+            return Over::Ended(RemoteError::new(ErrorKind::Shutdown, "this node has shut down"));
         }
         let message = if self.goodbye { "the peer's node has shut down" } else { "the peer closed the connection" };
-        RemoteError::new(ErrorKind::ConnectionLost, message)
+        Over::Lost(RemoteError::new(ErrorKind::ConnectionLost, message))
+    }
+
+    /// Drops the handlers of all calls that arrived: nobody hears of their results.
+    pub(super) fn drop_handlers(&mut self) {
+        self.dispatch.cancel_all();
+        for call in self.held_back.drain(..) {
+            drop(self.host.serve(&self.link, call));
+        }
     }
 
     /// Ends the link: every call on it, every handler, and the socket. Returns what the peer held.
     fn finish(&mut self, cause: RemoteError) -> (Ended, Vec<O>) {
         self.finished = true;
-        self.link.socket.shutdown();
+        self.socket.shutdown();
         let cause = cause.with_peer(self.link.describe_peer()).with_certainty(Certainty::Unknown);
         tracing::debug!(peer = %self.link.describe_peer(), %cause, "connection ended");
-        let ended = Ended { cause: cause.clone(), goodbye: self.goodbye };
+        let ended = Ended { cause: cause.clone(), goodbye: self.goodbye, lost: self.lost };
         self.link.set_ended(ended.clone());
-        let lost = self.link.step(|locked| locked.session.lose(&cause));
-        self.dispatch.cancel_all();
-        for call in self.held_back.drain(..) {
-            drop(self.host.serve(&self.link, call));
+        let (lost, carrier) = self.link.step(|locked| {
+            locked.socket = None;
+            (locked.session.lose(&cause), locked.carrier.take())
+        });
+        if let Some(carrier) = carrier {
+            carrier.socket.shutdown();
         }
+        self.drop_handlers();
         (ended, lost.given)
     }
+}
+
+fn lost(error: &io::Error) -> Over {
+    Over::Lost(RemoteError::new(ErrorKind::ConnectionLost, "the connection broke").with_source(error))
 }
 
 /// A runtime that is dropped drops its tasks: the peers still get one goodbye, so that a short
@@ -348,7 +427,9 @@ impl<O: Kept, H: Host<O>> Drop for Driver<O, H> {
             }
             rest
         };
-        self.link.socket.write_at_exit(&rest);
+        if !rest.is_empty() {
+            self.socket.write_at_exit(&rest);
+        }
         // No task is left that would end a lease: what the peer held goes now.
         let (ended, given) = self.finish(RemoteError::new(ErrorKind::Shutdown, "the runtime of this node was dropped"));
         drop(given);

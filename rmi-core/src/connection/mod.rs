@@ -5,6 +5,7 @@
 
 mod dispatch;
 mod driver;
+mod suspended;
 
 use std::{
     io,
@@ -24,15 +25,18 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::driver::{Driver, Host};
+pub(crate) use self::{
+    driver::{Driver, Host},
+    suspended::{Carrier, From, Redial, Unresumed},
+};
 use crate::{
     endpoint::Endpoint,
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
-    session::{Answer, CallKey, Counts, Directory, Effects, Peer, Session, StartCall},
+    session::{Answer, CallKey, Counts, Directory, Effects, KnownMethod, Peer, Session, StartCall},
     time::Time,
     transport::{PeerAddr, Socket},
-    wire::Slot,
+    wire::{LinkId, MethodNumber, Slot},
 };
 
 /// Bytes that are written under one lock of the session.
@@ -71,13 +75,19 @@ pub(crate) struct Ended {
     pub(crate) cause: RemoteError,
     /// Whether the peer's node has gone away, rather than the link.
     pub(crate) goodbye: bool,
+    /// When its last connection was lost; `None` where this node ended it.
+    pub(crate) lost: Option<Time>,
 }
 
 /// One connection between two nodes.
 pub(crate) struct Link<O> {
     number: u64,
-    socket: Arc<dyn Socket>,
+    id: Option<LinkId>,
     peer: Peer,
+    /// Where the peer was seen last.
+    addr: Mutex<PeerAddr>,
+    /// Where this side dialled it.
+    dialled: Option<Endpoint>,
     /// Where the peer may be dialled, once the node has looked.
     dialable: OnceLock<Arc<[Endpoint]>>,
     /// Bytes that may wait to be written while calls of the peer begin.
@@ -95,6 +105,10 @@ pub(crate) struct Link<O> {
 /// What callers and the driver share.
 struct Locked<O> {
     session: Session<O>,
+    /// None while the link has no connection.
+    socket: Option<Arc<dyn Socket>>,
+    /// A new connection that was accepted to take the link up.
+    carrier: Option<Carrier>,
     /// The driver is going to write: nobody else has to.
     flushing: bool,
     /// When the driver will look at the time again.
@@ -121,15 +135,31 @@ impl<O> std::fmt::Debug for Link<O> {
 }
 
 impl<O: Kept> Link<O> {
-    pub(crate) fn new(socket: Arc<dyn Socket>, session: Session<O>, outbox_bytes: u64, clock: Clock) -> Arc<Self> {
+    /// A link over this socket; `dialled` says where, if this side did.
+    pub(crate) fn new(
+        socket: Arc<dyn Socket>,
+        session: Session<O>,
+        dialled: Option<Endpoint>,
+        outbox_bytes: u64,
+        clock: Clock,
+    ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            socket,
+            id: session.link_id(),
             peer: session.peer().clone(),
+            addr: Mutex::new(socket.peer()),
+            dialled,
             dialable: OnceLock::new(),
             outbox_bytes,
-            locked: Mutex::new(Locked { session, flushing: false, armed: Time::START, closing: None }),
+            locked: Mutex::new(Locked {
+                session,
+                socket: Some(socket),
+                carrier: None,
+                flushing: false,
+                armed: Time::START,
+                closing: None,
+            }),
             driver: AtomicWaker::new(),
             clock,
             runtime: Handle::current(),
@@ -181,9 +211,9 @@ impl<O: Kept> Link<O> {
     }
 
     /// Asks the owner for an object by its id.
-    pub(crate) fn start_acquire(&self, object: ObjectId, deadline: Time) -> Result<CallKey, RemoteError> {
+    pub(crate) fn start_acquire(&self, now: Time, object: ObjectId, deadline: Time) -> Result<CallKey, RemoteError> {
         self.step(|locked| {
-            let started = locked.session.start_acquire(object, Some(deadline));
+            let started = locked.session.start_acquire(now, object, Some(deadline));
             self.flush_soon(locked);
             started
         })
@@ -204,7 +234,7 @@ impl<O: Kept> Link<O> {
 
     /// Lets go of an object of this node however often the peer holds it.
     pub(crate) fn unexport(&self, id: &ObjectId, dead: O) {
-        self.step(|locked| locked.session.unexport(id, dead));
+        self.act(|session| session.unexport(id, dead));
     }
 
     /// Does something whose frames are to leave soon.
@@ -242,9 +272,10 @@ impl<O: Kept> Link<O> {
     /// Writes what the socket takes now, some at a time, so that others get at the session too.
     /// `WouldBlock` is an error here.
     fn write(&self, locked: &mut Locked<O>) -> io::Result<()> {
+        let Some(socket) = locked.socket.as_ref() else { return Ok(()) };
         let mut total = 0;
         while locked.session.has_output() && total < WRITE_LEN {
-            let written = self.socket.try_write(&locked.session.slices())?;
+            let written = socket.try_write(&locked.session.slices())?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -280,9 +311,37 @@ impl<O: Kept> Link<O> {
         self.locked.lock().session.gives_of(owner)
     }
 
-    /// Whether calls may be started on it.
+    /// An object of a third node that the peer holds through this one.
+    pub(crate) fn given_of(&self, owner: NodeId, id: ObjectId) -> Option<O> {
+        self.locked.lock().session.given_of(owner, id).cloned()
+    }
+
+    /// A method that the peer called, by its number.
+    pub(crate) fn known_method(&self, number: MethodNumber) -> Option<KnownMethod> {
+        self.locked.lock().session.known_method(number)
+    }
+
+    /// Whether the peer has unexported what is held in this slot.
+    pub(crate) fn is_revoked(&self, slot: Slot) -> bool {
+        self.locked.lock().session.is_revoked(slot)
+    }
+
+    /// Whether calls may be started on it. While it has no connection they wait for one.
     pub(crate) fn is_open(&self) -> bool {
         self.ended.get().is_none() && self.locked.lock().session.is_open()
+    }
+
+    /// Whether it is open and has a connection now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.ended.get().is_none() && {
+            let locked = self.locked.lock();
+            locked.session.is_open() && !locked.session.is_suspended()
+        }
+    }
+
+    /// Whether it has lost its connection, and waits for another.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.ended.get().is_none() && self.locked.lock().session.is_suspended()
     }
 
     /// Why it ended, if it has.
@@ -299,7 +358,7 @@ impl<O: Kept> Link<O> {
             }
             if end.changed().await.is_err() {
                 // The sender is this link's own: it cannot be gone while the link is here.
-                return Ended { cause: RemoteError::new(ErrorKind::ConnectionLost, ""), goodbye: false };
+                return Ended { cause: RemoteError::new(ErrorKind::ConnectionLost, ""), goodbye: false, lost: None };
             }
         }
     }
@@ -334,6 +393,16 @@ impl<O: Kept> Link<O> {
 }
 
 impl<O> Link<O> {
+    /// The link over all its connections, as its acceptor named it; `None` where it has only one.
+    pub(crate) fn id(&self) -> Option<LinkId> {
+        self.id
+    }
+
+    /// Where this side dialled the peer, if it did.
+    pub(crate) fn dialled(&self) -> Option<&Endpoint> {
+        self.dialled.as_ref()
+    }
+
     /// Unique in the process.
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -349,12 +418,12 @@ impl<O> Link<O> {
     }
 
     pub(crate) fn peer_addr(&self) -> PeerAddr {
-        self.socket.peer()
+        self.addr.lock().clone()
     }
 
     /// The peer, for messages.
     pub(crate) fn describe_peer(&self) -> String {
-        format!("{} (node {})", self.socket.peer(), self.peer.node)
+        format!("{} (node {})", self.peer_addr(), self.peer.node)
     }
 }
 

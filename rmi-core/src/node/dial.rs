@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 
 use super::Node;
 use crate::{
-    connection::Link,
+    connection::{Carrier, From, Link, Unresumed},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
     id::NodeId,
     referent::Referent,
     session::{Established, Handshake, HandshakeError},
     transport::Socket,
-    wire::{Hello, split_frame},
+    wire::{Frame, Hello, Message, Resume, ResumeRefused, Ticket, split_frame},
 };
 
 type NodeLink = Arc<Link<Referent>>;
@@ -65,9 +65,10 @@ impl Node {
         }
     }
 
-    /// The link that this endpoint was dialled for, if it is open.
+    /// The link that this endpoint was dialled for, if it is open and connected: whoever listens
+    /// there now need not be the same node.
     pub(crate) fn open_link_at(&self, endpoint: &Endpoint) -> Option<NodeLink> {
-        self.0.dials.by_endpoint.lock().get(endpoint).filter(|link| link.is_open()).cloned()
+        self.0.dials.by_endpoint.lock().get(endpoint).filter(|link| link.is_connected()).cloned()
     }
 
     /// The link to whatever node listens at this endpoint, dialled if there is none.
@@ -114,7 +115,8 @@ impl Node {
             Destination::Node(owner) => Some(*owner),
             Destination::Endpoint(_) => None,
         };
-        let (socket, established, read) = self.race(endpoints, expected).await?;
+        let (endpoint, Shaken { socket, established, read }) =
+            self.race(endpoints, Dialler { expected, resumes: false }).await?;
         let peer = established.peer.node;
         let known = self.0.dials.by_node.lock().get(&peer).filter(|link| link.is_open()).cloned();
         let link = match known {
@@ -123,7 +125,7 @@ impl Node {
                 socket.shutdown();
                 link
             }
-            _ => self.open_link(socket, established, true, read),
+            _ => self.open_link(socket, established, Some(endpoint), read),
         };
         if peer != self.id() {
             self.0.dials.by_node.lock().insert(peer, link.clone());
@@ -136,40 +138,32 @@ impl Node {
 
     /// Dials all endpoints, each a little after the one before, and takes the first that answers
     /// as the expected node.
-    async fn race(
-        &self,
-        endpoints: Vec<Endpoint>,
-        expected: Option<NodeId>,
-    ) -> Result<(Arc<dyn Socket>, Established, BytesMut), RemoteError> {
+    async fn race(&self, endpoints: Vec<Endpoint>, dialler: Dialler) -> Result<(Endpoint, Shaken), RemoteError> {
         let mut attempts: FuturesUnordered<_> = endpoints
             .iter()
             .zip(0u32..)
             .map(|(endpoint, place)| async move {
                 tokio::time::sleep(STAGGER * place).await;
-                (endpoint, self.attempt(endpoint, expected).await)
+                (endpoint, self.attempt(endpoint, dialler).await)
             })
             .collect();
         let mut failures = Vec::new();
         while let Some((endpoint, attempt)) = attempts.next().await {
             match attempt {
-                Ok(dialled) => return Ok(dialled),
+                Ok(shaken) => return Ok((endpoint.clone(), shaken)),
                 Err(error) => failures.push((endpoint, error)),
             }
         }
         Err(why_none_answered(&failures))
     }
 
-    async fn attempt(
-        &self,
-        endpoint: &Endpoint,
-        expected: Option<NodeId>,
-    ) -> Result<(Arc<dyn Socket>, Established, BytesMut), RemoteError> {
+    async fn attempt(&self, endpoint: &Endpoint, dialler: Dialler) -> Result<Shaken, RemoteError> {
         let limit = self.limits().connect_timeout;
         let attempt = async {
             let socket = self.0.transports.dial(endpoint).await.map_err(unreachable)?;
             let mut read = BytesMut::new();
-            match self.shake_hands(&socket, Some(expected), &mut read).await {
-                Ok(established) => Ok((socket, established, read)),
+            match self.shake_hands(&socket, Some(dialler), &mut read).await {
+                Ok(established) => Ok(Shaken { socket, established, read }),
                 Err(error) => {
                     socket.shutdown();
                     Err(error)
@@ -185,34 +179,67 @@ impl Node {
         }
     }
 
-    /// Exchanges hellos; `dialled` holds the expected node where this side dialled. What arrives
-    /// behind the peer's hello is left in `read`.
+    /// Takes a lost link up again: dials where its peer answered before, and where it says that it
+    /// listens.
+    pub(super) async fn redial(self, link: NodeLink, resume: Resume) -> Result<Carrier, Unresumed> {
+        if self.is_closed() {
+            return Err(Unresumed::Refused(shut_down()));
+        }
+        let mut endpoints: Vec<_> = link.dialled().cloned().into_iter().collect();
+        endpoints.extend(self.peer_endpoints(&link).iter().filter(|named| link.dialled() != Some(named)).cloned());
+        let dialler = Dialler { expected: Some(link.peer().node), resumes: true };
+        let Shaken { socket, established, mut read } = match self.race(endpoints, dialler).await {
+            Ok((_, shaken)) => shaken,
+            // Another node listens there: this one has restarted, or is gone.
+            Err(error) if error.kind() == ErrorKind::NoSuchObject => return Err(Unresumed::Refused(error)),
+            Err(error) => return Err(Unresumed::Failed(error)),
+        };
+        let answered = async {
+            write_all(&socket, &encoded(&Message::Resume(resume))).await.map_err(broken)?;
+            let frame = read_frame(&socket, &mut read).await?;
+            Ok::<_, RemoteError>(Message::decode(frame.kind, frame.body, self.limits())?)
+        };
+        let answer = tokio::time::timeout(self.limits().connect_timeout, answered).await;
+        let failure = match answer {
+            Ok(Ok(Message::Ack(ack))) => return Ok(Carrier { socket, established, read, from: From::Here(ack) }),
+            Ok(Ok(Message::ResumeRefused(ResumeRefused { reason }))) => {
+                let message = format!("the peer does not take the lost link up again: {reason}");
+                Unresumed::Refused(RemoteError::new(ErrorKind::ConnectionLost, message))
+            }
+            Ok(Ok(_)) => Unresumed::Refused(RemoteError::new(
+                ErrorKind::Protocol,
+                "the peer answered a resumption with something else",
+            )),
+            Ok(Err(error)) => Unresumed::Failed(error),
+            Err(_) => {
+                Unresumed::Failed(RemoteError::new(ErrorKind::Unreachable, "no answer to the resumption in time"))
+            }
+        };
+        socket.shutdown();
+        Err(failure)
+    }
+
+    /// Exchanges hellos; `dialler` is there where this side dialled. What arrives behind the peer's
+    /// hello is left in `read`.
     pub(super) async fn shake_hands(
         &self,
         socket: &Arc<dyn Socket>,
-        dialled: Option<Option<NodeId>>,
+        dialler: Option<Dialler>,
         read: &mut BytesMut,
     ) -> Result<Established, RemoteError> {
         let mut hello = Hello::new(self.id(), self.limits(), self.0.lease);
         hello.endpoints = self.endpoints();
-        hello.expected = dialled.flatten();
-        let handshake = Handshake::new(hello);
-        let broken = |error: io::Error| {
-            RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake")
-                .with_source(&error)
+        let handshake = match dialler {
+            Some(Dialler { expected, resumes }) => Handshake::dial(Hello { expected, resumes, ..hello }),
+            None => Handshake::accept(Hello { ticket: Some(Ticket::random()), ..hello }),
         };
-        if dialled.is_some() {
+        if dialler.is_some() {
             write_all(socket, &handshake.hello()).await.map_err(broken)?;
         }
-        let frame = loop {
-            if let Some(frame) = split_frame(read)? {
-                break frame;
-            }
-            read_some(socket, read).await.map_err(broken)?;
-        };
+        let frame = read_frame(socket, read).await?;
         let established = handshake.handle_frame(&frame);
         // An acceptor that is not the one wanted says who it is, so that the dialler can tell.
-        if dialled.is_none() {
+        if dialler.is_none() {
             write_all(socket, &handshake.hello()).await.map_err(broken)?;
         }
         established.map_err(|error| match error {
@@ -220,6 +247,27 @@ impl Node {
             HandshakeError::OtherNode { .. } => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
         })
     }
+}
+
+/// What the side that dials knows of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialler {
+    /// The node that it means to reach, where it knows.
+    expected: Option<NodeId>,
+    /// Whether it takes a lost link up again.
+    resumes: bool,
+}
+
+/// A connection whose hellos were exchanged.
+struct Shaken {
+    socket: Arc<dyn Socket>,
+    established: Established,
+    /// What arrived behind the peer's hello.
+    read: BytesMut,
+}
+
+fn broken(error: io::Error) -> RemoteError {
+    RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake").with_source(&error)
 }
 
 /// One error for all endpoints: that the node is another counts for more than that it is silent.
@@ -248,7 +296,23 @@ fn shut_down() -> RemoteError {
     RemoteError::new(ErrorKind::Shutdown, "this node has shut down").with_certainty(Certainty::NotSent)
 }
 
-async fn write_all(socket: &Arc<dyn Socket>, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn encoded(message: &Message) -> BytesMut {
+    let mut out = BytesMut::new();
+    message.encode_frame(&mut out);
+    out
+}
+
+/// The next whole frame.
+pub(super) async fn read_frame(socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Result<Frame, RemoteError> {
+    loop {
+        if let Some(frame) = split_frame(read)? {
+            return Ok(frame);
+        }
+        read_some(socket, read).await.map_err(broken)?;
+    }
+}
+
+pub(super) async fn write_all(socket: &Arc<dyn Socket>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         poll_fn(|cx| socket.poll_write_ready(cx)).await?;
         match socket.try_write(&[io::IoSlice::new(bytes)]) {

@@ -1,7 +1,7 @@
 //! What a node does for its links: finds objects, serves calls, takes references in, and keeps
 //! what lost peers held for their lease.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{Node, WeakNode};
 use crate::{
-    connection::{Driver, Ended, Host, Link},
+    connection::{Driver, Ended, Host, Link, Redial},
     context::{Current, InContext},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
@@ -18,7 +18,9 @@ use crate::{
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session},
     skeleton::{IncomingCall, Request, Responder},
+    time::Time,
     transport::Socket,
+    wire::{LinkId, Resume},
 };
 
 impl Directory<Referent> for Node {
@@ -79,6 +81,32 @@ impl Host<Referent> for Node {
         self.leave_giver(link);
     }
 
+    fn lease(&self) -> Duration {
+        self.0.lease
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.limits().connect_timeout
+    }
+
+    fn resume(&self, link: &Arc<Link<Referent>>, resume: Resume) -> Redial {
+        Box::pin(self.clone().redial(link.clone(), resume))
+    }
+
+    /// What was given over the link is asked of its owners: the giver may be gone for good.
+    fn handle_suspended(&self, link: &Arc<Link<Referent>>) {
+        self.leave_giver(link);
+        self.0.quiet.notify_waiters();
+    }
+
+    fn handle_resumed(&self, _link: &Arc<Link<Referent>>) {}
+
+    fn handle_revoked(&self) {
+        self.0.deaths.notify_waiters();
+    }
+
+    fn handle_merge(&self, _link: &Arc<Link<Referent>>, _by: LinkId) {}
+
     fn handle_quiet(&self) {
         self.0.quiet.notify_waiters();
     }
@@ -92,14 +120,17 @@ impl Host<Referent> for Node {
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
         self.0.links.lock().remove(&link.number());
+        // While this node closes, what others hold through it must not be released to an owner whose
+        // link is still open.
+        let closing = self.is_closed().then_some(Time::NEVER);
+        let lease = ended.lost.map(|lost| lost + self.0.lease).filter(|ends| *ends > self.now());
         if given.is_empty() || ended.goodbye {
             link.discard(given);
-        } else {
-            // Also while this node closes: what others hold through it must not be released to an
-            // owner whose link is still open.
-            let ends = self.now() + self.0.lease;
-            self.0.leases.lock().keep(link.peer().node, ends, given);
+        } else if let Some(ends) = closing.or(lease) {
+            self.0.leases.lock().keep(ends, given);
             self.0.leases_changed.send_replace(());
+        } else {
+            link.discard(given);
         }
         self.leave_giver(link);
         self.0.quiet.notify_waiters();
@@ -201,24 +232,26 @@ impl Node {
         }
     }
 
-    /// Begins a link over a socket whose hellos were exchanged. `read` holds what arrived since.
+    /// Begins a link over a socket whose hellos were exchanged; `dialled` says where this side
+    /// dialled. `read` holds what arrived since.
     pub(super) fn open_link(
         &self,
         socket: Arc<dyn Socket>,
         established: Established,
-        dialled: bool,
+        dialled: Option<Endpoint>,
         read: BytesMut,
     ) -> Arc<Link<Referent>> {
         let session = Session::new(established, self.limits().clone(), self.now());
-        let link = Link::new(socket, session, self.limits().outbox_bytes, self.0.clock);
-        tracing::debug!(peer = %link.describe_peer(), dialled, "connected");
+        let (clock, outbox_bytes) = (self.0.clock, self.limits().outbox_bytes);
+        let link = Link::new(socket.clone(), session, dialled, outbox_bytes, clock);
+        tracing::debug!(peer = %link.describe_peer(), dialled = ?link.dialled(), "connected");
         self.0.open.send_modify(|open| *open += 1);
         self.0.links.lock().insert(link.number(), link.clone());
         if self.is_closed() {
             // It opened while the node was closing, which may have missed it.
             link.leave(true);
         }
-        let driver = Driver::new(link.clone(), Arc::new(self.clone()), read);
+        let driver = Driver::new(link.clone(), Arc::new(self.clone()), socket, read);
         self.spawn(driver.drive());
         link
     }
@@ -237,6 +270,7 @@ pub(super) async fn end_leases(node: WeakNode, mut changed: watch::Receiver<()>)
         drop(alive);
         let ended = match next {
             Some(next) => tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(next) => Ok(()),
                 changed = changed.changed() => changed,
             },

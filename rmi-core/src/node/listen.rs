@@ -5,10 +5,17 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::sync::{Semaphore, watch};
 
-use super::Node;
+use super::{
+    Node,
+    dial::{encoded, read_frame, write_all},
+};
 use crate::{
+    connection::{Carrier, From},
     endpoint::Endpoint,
+    error::RemoteError,
+    session::Established,
     transport::{ACCEPT_PAUSE, Listener, Socket},
+    wire::{Message, ResumeRefused},
 };
 
 /// Where a node listens, and the word to stop.
@@ -69,8 +76,9 @@ async fn accept(node: Node, socket: Arc<dyn Socket>) {
     let mut read = BytesMut::new();
     let handshake = node.shake_hands(&socket, None, &mut read);
     match tokio::time::timeout(node.limits().connect_timeout, handshake).await {
+        Ok(Ok(established)) if established.resumes => resume(&node, socket, established, read).await,
         Ok(Ok(established)) => {
-            node.open_link(socket, established, false, read);
+            node.open_link(socket, established, None, read);
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "handshake failed");
@@ -80,5 +88,36 @@ async fn accept(node: Node, socket: Arc<dyn Socket>) {
             tracing::debug!(%peer, "no handshake in time");
             socket.shutdown();
         }
+    }
+}
+
+/// Gives a connection to the lost link that it is to take up, or says why not.
+async fn resume(node: &Node, socket: Arc<dyn Socket>, established: Established, mut read: BytesMut) {
+    let peer = socket.peer();
+    let asked = async {
+        let frame = read_frame(&socket, &mut read).await?;
+        Ok::<_, RemoteError>(Message::decode(frame.kind, frame.body, node.limits())?)
+    };
+    let asked = tokio::time::timeout(node.limits().connect_timeout, asked).await;
+    let Ok(Ok(Message::Resume(resume))) = asked else {
+        tracing::debug!(%peer, "no resumption behind a hello that announced one");
+        socket.shutdown();
+        return;
+    };
+    let offered = match node.link_of(resume.link) {
+        Some(link) => link.offer(Carrier { socket, established, read, from: From::Peer(resume) }),
+        None => {
+            let why = "the link is not known: its lease is over, or it was ended";
+            Err((Carrier { socket, established, read, from: From::Peer(resume) }, why))
+        }
+    };
+    if let Err((Carrier { socket, .. }, why)) = offered {
+        tracing::debug!(%peer, why, "resumption refused");
+        let refusal = Message::ResumeRefused(ResumeRefused { reason: why.to_owned() });
+        // A peer that is gone again needs no answer.
+        let refusal = encoded(&refusal);
+        let told = tokio::time::timeout(node.limits().connect_timeout, write_all(&socket, &refusal));
+        drop(told.await);
+        socket.shutdown();
     }
 }

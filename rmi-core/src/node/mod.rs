@@ -9,7 +9,7 @@ mod policy;
 mod stats;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     future::IntoFuture,
     sync::{
@@ -44,6 +44,7 @@ use crate::{
     remote::Remote,
     time::Time,
     transport::Transports,
+    wire::LinkId,
 };
 
 /// Time for links to end once they are told to.
@@ -73,7 +74,7 @@ pub(crate) struct Inner {
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     /// All links, by their numbers.
-    links: Mutex<HashMap<u64, Arc<Link<Referent>>>>,
+    links: Mutex<BTreeMap<u64, Arc<Link<Referent>>>>,
     dials: Dials,
     objects: Mutex<ObjectTable<Object<dyn Erased>>>,
     services: Mutex<HashMap<String, Arc<Object<dyn Erased>>>>,
@@ -188,6 +189,11 @@ impl Node {
 
     fn links(&self) -> Vec<Arc<Link<Referent>>> {
         self.0.links.lock().values().cloned().collect()
+    }
+
+    /// The link that its acceptor, this node, named so.
+    fn link_of(&self, id: LinkId) -> Option<Arc<Link<Referent>>> {
+        self.0.links.lock().values().find(|link| link.id() == Some(id) && link.dialled().is_none()).cloned()
     }
 
     /// Waits for `signal`, then shuts down: `node.shutdown_on(tokio::signal::ctrl_c()).await`.

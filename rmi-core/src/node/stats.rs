@@ -10,22 +10,23 @@ pub struct NodeStats {
     pub exported_objects: usize,
     /// References held over links, each object counted once per link.
     pub imported_references: usize,
-    /// Open connections.
+    /// Open connections. A link that is lost has none.
     pub connections: usize,
     /// Calls made and calls served that are not over.
     pub calls_in_flight: usize,
-    /// Leases that run for lost peers.
+    /// Peers whose link is lost while they hold objects of this node: what they hold lives for its lease.
     pub leases: usize,
 }
 
 pub(super) fn of(inner: &Inner) -> NodeStats {
     let links: Vec<_> = inner.links.lock().values().cloned().collect();
     let counts: Vec<_> = links.iter().map(|link| link.counts()).collect();
+    let lost = links.iter().zip(&counts).filter(|(link, counts)| counts.exports > 0 && link.is_suspended()).count();
     NodeStats {
         exported_objects: inner.objects.lock().len(),
         imported_references: counts.iter().map(|counts| counts.imports).sum(),
-        connections: links.len(),
+        connections: links.iter().filter(|link| !link.is_suspended()).count(),
         calls_in_flight: counts.iter().map(|counts| counts.made + counts.served).sum(),
-        leases: inner.leases.lock().len(),
+        leases: lost + inner.leases.lock().len(),
     }
 }

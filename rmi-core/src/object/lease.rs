@@ -1,6 +1,6 @@
-//! Leases: what lost links leave behind, kept for a while.
+//! Leases: what links leave behind that were lost for good, kept for a while.
 
-use crate::{id::NodeId, time::Time};
+use crate::time::Time;
 
 /// The references of lost peers, each kept until its lease runs out.
 #[derive(Debug)]
@@ -10,7 +10,6 @@ pub struct Leases<T> {
 
 #[derive(Debug)]
 struct Lease<T> {
-    peer: NodeId,
     ends: Time,
     holdings: T,
 }
@@ -23,18 +22,13 @@ impl<T> Default for Leases<T> {
 
 impl<T> Leases<T> {
     /// Keeps what a lost peer held until `ends`.
-    pub fn keep(&mut self, peer: NodeId, ends: Time, holdings: T) {
-        self.kept.push(Lease { peer, ends, holdings });
+    pub fn keep(&mut self, ends: Time, holdings: T) {
+        self.kept.push(Lease { ends, holdings });
     }
 
     /// What has run out by now, to be dropped outside every lock.
     pub fn handle_timeout(&mut self, now: Time) -> Vec<T> {
         self.kept.extract_if(.., |lease| lease.ends <= now).map(|lease| lease.holdings).collect()
-    }
-
-    /// Everything this peer left behind: it said goodbye. To be dropped outside every lock.
-    pub fn end(&mut self, peer: NodeId) -> Vec<T> {
-        self.kept.extract_if(.., |lease| lease.peer == peer).map(|lease| lease.holdings).collect()
     }
 
     /// What each lost peer left behind.
@@ -73,19 +67,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lease_ends_at_its_own_time_or_with_a_goodbye() {
+    fn each_lease_ends_at_its_own_time() {
         let at = |s| Time::after_start(Duration::from_secs(s));
-        let (a, b) = (NodeId::random(), NodeId::random());
         let mut leases = Leases::default();
-        leases.keep(a, at(10), "a1");
-        leases.keep(b, at(20), "b");
-        leases.keep(a, at(30), "a2");
+        leases.keep(at(10), "a");
+        leases.keep(at(20), "b");
+        leases.keep(at(30), "c");
         assert_eq!(leases.next_timeout(), Some(at(10)));
         assert!(leases.handle_timeout(at(9)).is_empty());
-        assert_eq!(leases.handle_timeout(at(20)), ["a1", "b"]);
-        assert_eq!(leases.end(b), Vec::<&str>::new());
-        assert_eq!(leases.end(a), ["a2"]);
+        assert_eq!(leases.handle_timeout(at(20)), ["a", "b"]);
+        assert_eq!((leases.len(), leases.next_timeout()), (1, Some(at(30))));
+        assert_eq!(leases.end_all(), ["c"]);
         assert!(leases.is_empty());
-        assert_eq!(leases.next_timeout(), None);
     }
 }

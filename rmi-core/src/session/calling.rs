@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Phase, Session,
-    calls::{Answer, CallKey, CallsMade, Left, Parked, Takes},
+    calls::{Answer, CallKey, CallsMade, Late, Left, Parked, ParkedCall, Takes, Waits},
     credit::byte_cost,
     definitions::{MethodRef, check_name},
     outbox::{Done, Outgoing},
@@ -68,8 +68,8 @@ impl<O: Clone> Session<O> {
     ///
     /// Where it cannot even wait; it was not sent then.
     pub fn start_call(&mut self, now: Time, call: StartCall<'_, O>) -> Result<CallKey, RemoteError> {
-        let method = match self.may_call(&call) {
-            Ok(method) => method,
+        let number = match self.may_call(&call) {
+            Ok(number) => number,
             Err(error) => {
                 self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
                 call.payload.clear();
@@ -77,9 +77,8 @@ impl<O: Clone> Session<O> {
             }
         };
         let (key, id) = self.made.start(call.deadline, Takes::Credit);
-        let cost = byte_cost(call.payload.len(), call.references.len());
-        let has_credit = self.made.parked_len() == 0 && self.send_credit.take(cost);
-        if has_credit {
+        if let Some(method) = number {
+            self.send_credit.take(byte_cost(call.payload.len(), call.references.len()));
             let time_left = call.deadline.map(|deadline| deadline.since(now));
             let (descriptors, kept) = self.describe(call.references);
             let head = CallHead {
@@ -96,22 +95,23 @@ impl<O: Clone> Session<O> {
         } else {
             let payload = Bytes::copy_from_slice(call.payload);
             call.payload.clear();
-            let parked = Parked {
+            let parked = ParkedCall {
                 target: call.target,
                 order: call.order,
-                method,
+                method: call.method.id,
+                fingerprint: call.method.fingerprint,
+                method_name: call.method.name.to_string(),
                 references: call.references,
                 payload,
                 depth: call.depth,
             };
-            self.made.park(key, Box::new(parked));
-            self.enqueue(key);
+            self.park(now, key, Waits::Call(parked));
         }
         Ok(key)
     }
 
-    /// Whether a call may start now, and the number of its method.
-    fn may_call(&mut self, call: &StartCall<'_, O>) -> Result<MethodNumber, RemoteError> {
+    /// Whether a call may start now. Gives the number of its method, or none where it has to wait.
+    fn may_call(&mut self, call: &StartCall<'_, O>) -> Result<Option<MethodNumber>, RemoteError> {
         if self.phase == Phase::Over {
             return Err(RemoteError::new(ErrorKind::ConnectionLost, "the connection is closed"));
         }
@@ -122,16 +122,16 @@ impl<O: Clone> Session<O> {
             let message = format!("calls nest {} deep, and may {} deep", call.depth, self.limits.depth);
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        if self.made.parked_len() > 0 || !self.send_credit.has(byte_cost(call.payload.len(), call.references.len())) {
+        let cost = byte_cost(call.payload.len(), call.references.len());
+        let waits = self.is_suspended() || self.made.parked_len() > 0 || !self.send_credit.has(cost);
+        if waits {
             self.may_wait(call.depth)?;
         }
-        let mut head_len = CALL_LEN_MAX;
         if let Target::Service(name) = &call.target {
             check_name("the name of a service", name)?;
-            head_len += name.len() as u64;
         }
-        self.may_send("arguments", head_len, call.payload, &call.references)?;
-        self.given.method(call.method, self.outbox.frames())
+        self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
+        if waits { Ok(None) } else { self.given.method(call.method, self.outbox.frames()).map(Some) }
     }
 
     /// Whether the peer accepts a message with this payload and these references, beside which it
@@ -140,7 +140,7 @@ impl<O: Clone> Session<O> {
         &mut self,
         what: &'static str,
         head_len: u64,
-        payload: &BytesMut,
+        payload_len: usize,
         references: &[Passed<O>],
     ) -> Result<(), RemoteError> {
         let too_large = |message| Err(RemoteError::new(ErrorKind::TooLarge, message));
@@ -149,20 +149,22 @@ impl<O: Clone> Session<O> {
             return too_large(format!("the {what} hold {count} references, and a message may hold {limit}"));
         }
         let references_len: u64 = references.iter().map(Passed::len_max).sum();
-        let length = (payload.len() as u64).saturating_add(references_len);
+        let length = (payload_len as u64).saturating_add(references_len);
         let limit = self.peer.message_len;
         if length.saturating_add(head_len) > limit {
             return too_large(format!("the {what} take {length} bytes, and the peer takes messages of {limit}"));
         }
-        for passed in references {
+        // While there is no connection there is nobody to define them to: they are looked at again.
+        for passed in references.iter().filter(|_| !self.suspended.is_some()) {
             self.given.define_interfaces(&passed.interfaces, self.outbox.frames())?;
         }
         Ok(())
     }
 
-    /// A nested call never waits: its caller's caller might wait for this very node.
+    /// A nested call never waits for credit: its caller's caller might wait for this very node. It
+    /// does wait for a connection, which has a bound.
     fn may_wait(&self, depth: u32) -> Result<(), RemoteError> {
-        if depth > 0 {
+        if depth > 0 && !self.is_suspended() {
             let message = "the peer has no credit for a nested call; let it serve more calls at once";
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
@@ -182,30 +184,58 @@ impl<O: Clone> Session<O> {
         self.waiting.push_back(key);
     }
 
-    /// Credit came back, or a call that waited has ended: sends what waits, in order.
+    /// A call or an acquire begins to wait, behind all others.
+    fn park(&mut self, now: Time, key: CallKey, what: Waits<O>) {
+        let until = self.is_suspended().then(|| now + self.limits.connect_timeout);
+        self.made.park(key, Parked { since: now, what }, until);
+        self.enqueue(key);
+    }
+
+    /// Credit or a connection came back, or a call that waited has ended: sends what waits, in order.
     pub(super) fn send_waiting(&mut self, now: Time) {
         while let Some(&key) = self.waiting.front() {
             if let Some(parked) = self.made.parked(key) {
+                let cost = parked.cost();
                 if self.phase == Phase::Over
-                    || !self.send_credit.take(byte_cost(parked.payload.len(), parked.references.len()))
+                    || self.is_suspended()
+                    || cost.is_some_and(|cost| !self.send_credit.take(cost))
                 {
                     return;
                 }
-                if let Some(parked) = self.made.unpark(key) {
-                    self.send_parked(now, key, *parked);
+                match self.made.unpark(key).map(|parked| parked.what) {
+                    Some(Waits::Call(call)) => self.send_parked(now, key, call),
+                    Some(Waits::Acquire(object)) => self.send_acquire(CallsMade::<O>::id_of(key), object),
+                    None => {}
                 }
             }
             self.waiting.pop_front();
         }
     }
 
-    fn send_parked(&mut self, now: Time, key: CallKey, call: Parked<O>) {
+    /// The number of a call's method on this connection, if the peer takes the call.
+    fn number_parked(&mut self, call: &ParkedCall<O>) -> Result<MethodNumber, RemoteError> {
+        self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
+        let method = MethodRef { id: call.method, fingerprint: call.fingerprint, name: &call.method_name };
+        self.given.method(method, self.outbox.frames())
+    }
+
+    fn send_parked(&mut self, now: Time, key: CallKey, call: ParkedCall<O>) {
+        let method = match self.number_parked(&call) {
+            Ok(method) => method,
+            Err(error) => {
+                self.send_credit.give_back_call();
+                self.send_credit.give_back_bytes(byte_cost(call.payload.len(), call.references.len()));
+                self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
+                self.made.fail(key, error.with_certainty(Certainty::NotSent), &mut self.effects);
+                return;
+            }
+        };
         let time_left = self.made.time_left(key, now);
         let (descriptors, kept) = self.describe(call.references);
         let head = CallHead {
             id: CallsMade::<O>::id_of(key),
             target: &call.target,
-            method: call.method,
+            method,
             time_left,
             depth: call.depth,
             trace: None,
@@ -222,16 +252,28 @@ impl<O: Clone> Session<O> {
     /// # Errors
     ///
     /// Where the link takes no calls any more; nothing was sent then.
-    pub fn start_acquire(&mut self, object: ObjectId, deadline: Option<Time>) -> Result<CallKey, RemoteError> {
+    pub fn start_acquire(
+        &mut self,
+        now: Time,
+        object: ObjectId,
+        deadline: Option<Time>,
+    ) -> Result<CallKey, RemoteError> {
         if !self.is_open() {
             let error = RemoteError::new(ErrorKind::ConnectionLost, "the connection is closing");
             return Err(error.with_certainty(Certainty::NotSent));
         }
         let (key, id) = self.made.start(deadline, Takes::Nothing);
-        self.push(&Message::Acquire(Acquire { id, object }));
-        self.made.handle_sent(id, self.sent);
-        self.sent += 1;
+        if self.is_suspended() {
+            self.park(now, key, Waits::Acquire(object));
+        } else {
+            self.send_acquire(id, object);
+        }
         Ok(key)
+    }
+
+    fn send_acquire(&mut self, id: CallId, object: ObjectId) {
+        self.push(&Message::Acquire(Acquire { id, object }));
+        self.made.handle_sent(id, self.log.note(Vec::new()));
     }
 
     /// The caller asks for its answer.
@@ -251,6 +293,7 @@ impl<O: Clone> Session<O> {
                 self.take_back(&[id]);
                 self.send_waiting(now);
             }
+            Left::Unanswered(id) if self.is_suspended() => self.made.forget(id),
             Left::Unanswered(id) => self.push(&Message::Cancel(Cancel { id })),
             Left::Answered(references) => self.release_all(references),
         }
@@ -258,11 +301,12 @@ impl<O: Clone> Session<O> {
 
     /// Takes calls out of the outbox that have not left wholly, and undoes what they did.
     pub(super) fn take_back(&mut self, ids: &[CallId]) {
-        for message in self.outbox.take_back(ids) {
-            self.undo(message);
-        }
+        let taken = self.outbox.take_back(ids);
         // What stood behind them may have left.
         self.settle_done();
+        for message in taken {
+            self.undo(message);
+        }
     }
 
     /// Nothing that has not left wholly ever does.
@@ -281,16 +325,28 @@ impl<O: Clone> Session<O> {
             // What never arrives was never counted by the peer.
             self.effects.garbage.extend(self.exports.take_back(slot, 1).ok().flatten());
         }
-        self.settle(Done { call: None, keep: message.keep, held: message.held });
+        self.let_go_of(message.held, message.keep);
     }
 
     pub(super) fn expire_calls(&mut self, now: Time) {
-        let late = |sent| {
-            let certainty = if sent { Certainty::Unknown } else { Certainty::NotSent };
-            let message = if sent { "no answer within the time for the call" } else { "the peer took no call in time" };
-            RemoteError::new(ErrorKind::DeadlineExceeded, message).with_certainty(certainty)
+        let patience = self.is_suspended().then_some(self.limits.connect_timeout);
+        let late = |why| {
+            let (kind, certainty, message) = match why {
+                Late::Call { sent: true } => {
+                    (ErrorKind::DeadlineExceeded, Certainty::Unknown, "no answer within the time for the call")
+                }
+                Late::Call { sent: false } => {
+                    (ErrorKind::DeadlineExceeded, Certainty::NotSent, "the peer took no call in time")
+                }
+                Late::Connection => (
+                    ErrorKind::ConnectionLost,
+                    Certainty::NotSent,
+                    "the connection is lost, and was not there again within the time to connect",
+                ),
+            };
+            RemoteError::new(kind, message).with_certainty(certainty)
         };
-        let (sent, unsent) = self.made.handle_timeout(now, late, &mut self.effects);
+        let (sent, unsent) = self.made.handle_timeout(now, patience, late, &mut self.effects);
         for id in sent {
             self.push(&Message::Cancel(Cancel { id }));
         }
@@ -303,6 +359,7 @@ impl<O: Clone> Session<O> {
     pub(super) fn handle_reply(&mut self, now: Time, reply: Reply) -> Result<(), WireError> {
         let Reply { id, outcome, references, payload, .. } = reply;
         let references = self.receive(references)?;
+        self.note_received(&references);
         self.handle_answer(now, id, Answer::Reply { outcome, payload, references })
     }
 
@@ -360,8 +417,7 @@ impl<O: Clone> Session<O> {
         }
     }
 
-    /// Writes a message whose head is encoded by `head`, or lets it travel in chunks. Returns
-    /// whether it was written as one frame, in order with all others.
+    /// Writes a counted message whose head is encoded by `head`, or lets it travel in chunks.
     pub(super) fn write(
         &mut self,
         kind: Kind,
@@ -369,7 +425,7 @@ impl<O: Clone> Session<O> {
         payload: &mut BytesMut,
         call: Option<Begun>,
         mut kept: Kept<O>,
-    ) -> bool {
+    ) {
         let blocked =
             !self.outbox.has_no_lanes() && call.as_ref().is_some_and(|call| self.outbox.is_blocked(call.order));
         if !blocked && kept.keep.is_empty() && payload.len() + HEAD_LEN_MAX <= FRAME_LEN_MAX {
@@ -379,7 +435,11 @@ impl<O: Clone> Session<O> {
             frames.extend_from_slice(payload);
             finish_frame(frames, start);
             payload.clear();
-            return true;
+            let number = self.log.note(Vec::new());
+            if let Some(call) = call {
+                self.made.handle_sent(call.id, number);
+            }
+            return;
         }
         let mut encoded = BytesMut::new();
         head(&mut encoded);
@@ -391,8 +451,9 @@ impl<O: Clone> Session<O> {
             finish_frame(frames, start);
             payload.clear();
             // The frame is in the outbox: a release behind it cannot overtake it.
-            self.settle(Done { call: None, keep: kept.keep, held: kept.held });
-            return true;
+            let Kept { counted, held, keep } = kept;
+            self.settle(Done { call: call.map(|call| call.id), counted, keep, held });
+            return;
         }
         // A release would overtake the message, and its target be gone.
         kept.held.extend(call.as_ref().and_then(|call| call.target).filter(|slot| self.imports.hold(*slot)));
@@ -402,32 +463,50 @@ impl<O: Clone> Session<O> {
         let payload_len = payload.len();
         let head = encoded.freeze();
         self.outbox.push(Outgoing { kind, head, payload, payload_len, order, call, counted, keep, held });
-        false
     }
 
-    /// Notes what has left by way of a lane.
+    /// Notes what has left by way of a lane: all of it before anything else is encoded, since it is
+    /// counted in the order in which it leaves.
     pub(super) fn settle_done(&mut self) {
-        for done in self.outbox.take_done() {
-            self.settle(done);
+        let left: Vec<_> = self.outbox.take_done().into_iter().map(|done| self.note_sent(done)).collect();
+        for (held, keep) in left {
+            self.let_go_of(held, keep);
         }
     }
 
-    /// A message has left, or never will: what lived for it may go.
-    pub(super) fn settle(&mut self, done: Done<O>) {
+    /// A counted message has left: what lived for it may go.
+    fn settle(&mut self, done: Done<O>) {
+        let (held, keep) = self.note_sent(done);
+        self.let_go_of(held, keep);
+    }
+
+    fn note_sent(&mut self, done: Done<O>) -> (Vec<Slot>, Vec<O>) {
+        let number = self.log.note(done.counted);
         if let Some(id) = done.call {
-            self.made.handle_sent(id, self.sent);
-            self.sent += 1;
+            self.made.handle_sent(id, number);
         }
-        for slot in done.held {
+        (done.held, done.keep)
+    }
+
+    fn let_go_of(&mut self, held: Vec<Slot>, keep: Vec<O>) {
+        for slot in held {
             self.release(slot);
         }
-        self.effects.garbage.extend(done.keep);
+        self.effects.garbage.extend(keep);
     }
 
     /// Descriptors that arrived become references, and count from now on, whatever becomes of
     /// their message.
     pub(super) fn receive(&mut self, descriptors: Vec<Descriptor>) -> Result<Vec<Received<O>>, WireError> {
         descriptors.into_iter().map(|descriptor| self.receive_one(descriptor)).collect()
+    }
+}
+
+/// The most bytes that a call takes beside its payload and its references.
+fn head_len_max(target: &Target) -> u64 {
+    match target {
+        Target::Service(name) => CALL_LEN_MAX + name.len() as u64,
+        Target::Slot(_) | Target::Object(_) | Target::Promise { .. } => CALL_LEN_MAX,
     }
 }
 
@@ -448,8 +527,5 @@ fn send_call<O: Clone>(
 ) {
     let target = if let Target::Slot(slot) = head.target { Some(*slot) } else { None };
     let begun = Begun { id: head.id, order, target };
-    if session.write(Kind::Call, |out| head.encode_head(out), payload, Some(begun), kept) {
-        session.made.handle_sent(head.id, session.sent);
-        session.sent += 1;
-    }
+    session.write(Kind::Call, |out| head.encode_head(out), payload, Some(begun), kept);
 }

@@ -1,4 +1,4 @@
-//! The calls of one link: those made, each waiting for its answer, and those served.
+//! The calls made over one link, each waiting for its answer.
 
 use std::{
     task::{Poll, Waker},
@@ -6,19 +6,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
-use hashbrown::{HashMap, hash_map::Entry};
 use slab::Slab;
 
 use super::{
+    credit::byte_cost,
     effects::Effects,
     references::{Passed, Received},
 };
 use crate::{
     error::RemoteError,
-    id::ObjectId,
+    id::{Fingerprint, MethodId, ObjectId},
     time::Time,
-    wire::{CallId, MethodNumber, Outcome, Target},
+    wire::{CallId, Outcome, Target},
 };
 
 /// A call made, as its caller knows it.
@@ -89,7 +88,7 @@ pub(crate) enum Takes {
 enum Stage<O> {
     /// Not sent, or not wholly. Parked where it waits for credit.
     Waiting { waker: Option<Waker>, parked: Option<Box<Parked<O>>> },
-    /// Sent; the number says how many calls were sent before it on this link.
+    /// Sent; the number is that of its message among the counted ones of this link.
     Sent { sequence: u64, waker: Option<Waker> },
     /// Ended for the caller, while the peer still owes the answer.
     Expired { sequence: u64, error: RemoteError },
@@ -99,15 +98,42 @@ enum Stage<O> {
     Answered(Answer<O>),
 }
 
-/// A call that waits for the peer's credit.
+/// What waits for the peer's credit, or for a connection.
 #[derive(Debug)]
 pub(crate) struct Parked<O> {
+    /// When it began to wait, or the connection was lost meanwhile.
+    pub(crate) since: Time,
+    pub(crate) what: Waits<O>,
+}
+
+/// A call or an acquire, as it is sent later.
+#[derive(Debug)]
+pub(crate) enum Waits<O> {
+    Call(ParkedCall<O>),
+    Acquire(ObjectId),
+}
+
+/// A call that waits to be sent. Its numbers are those of the connection that it leaves by.
+#[derive(Debug)]
+pub(crate) struct ParkedCall<O> {
     pub(crate) target: Target,
     pub(crate) order: ObjectId,
-    pub(crate) method: MethodNumber,
+    pub(crate) method: MethodId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) method_name: String,
     pub(crate) references: Vec<Passed<O>>,
     pub(crate) payload: Bytes,
     pub(crate) depth: u32,
+}
+
+impl<O> Parked<O> {
+    /// What it takes of the byte credit; an acquire takes no credit at all.
+    pub(crate) fn cost(&self) -> Option<u64> {
+        match &self.what {
+            Waits::Call(call) => Some(byte_cost(call.payload.len(), call.references.len())),
+            Waits::Acquire(_) => None,
+        }
+    }
 }
 
 /// What a caller leaves behind when it goes.
@@ -121,7 +147,32 @@ pub(crate) enum Left<O> {
     Answered(Vec<Received<O>>),
 }
 
+/// Why a call ends before it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Late {
+    /// Its own time is over; it was sent, or was not.
+    Call { sent: bool },
+    /// It waited too long for a connection.
+    Connection,
+}
+
 impl<O> Made<O> {
+    /// When and why it ends, if nothing happens before.
+    fn ends(&self, patience: Option<Duration>) -> Option<(Time, Late)> {
+        let (sent, waits) = match &self.stage {
+            Stage::Waiting { parked, .. } => (false, parked.as_ref().zip(patience)),
+            Stage::Sent { .. } => (true, None),
+            Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => return None,
+        };
+        let own = self.deadline.map(|deadline| (deadline, Late::Call { sent }));
+        let connection = waits.map(|(parked, patience)| (parked.since + patience, Late::Connection));
+        match (own, connection) {
+            (Some(own), Some(connection)) if connection.0 < own.0 => Some(connection),
+            (None, connection) => connection,
+            (own, _) => own,
+        }
+    }
+
     /// Ends a call that will have no answer; the cause is told whether it was sent. False where
     /// nobody waits for it either.
     fn end(&mut self, cause: &impl Fn(bool) -> RemoteError, effects: &mut Effects<O>) -> bool {
@@ -162,7 +213,7 @@ impl<O> CallsMade<O> {
             stage: Stage::Waiting { waker: None, parked: None },
         });
         if let Some(deadline) = deadline {
-            self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+            self.expect(deadline);
         }
         (CallKey { index, generation }, Self::id(index))
     }
@@ -185,11 +236,14 @@ impl<O> CallsMade<O> {
         }
     }
 
-    /// A call waits for credit.
-    pub(crate) fn park(&mut self, key: CallKey, call: Box<Parked<O>>) {
+    /// A call waits for credit, or for a connection, which it does until then.
+    pub(crate) fn park(&mut self, key: CallKey, call: Parked<O>, until: Option<Time>) {
         if let Some(Made { stage: Stage::Waiting { parked, .. }, .. }) = self.get(key) {
-            *parked = Some(call);
+            *parked = Some(Box::new(call));
             self.parked += 1;
+        }
+        if let Some(until) = until {
+            self.expect(until);
         }
     }
 
@@ -317,11 +371,13 @@ impl<O> CallsMade<O> {
     }
 
     /// Ends what is over its deadline. Returns the ids of those sent, to be cancelled at the peer,
-    /// and of those unsent, to be taken out of the queue.
+    /// and of those unsent, to be taken out of the queue. `patience` is how long a call waits for a
+    /// connection, where there is none.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Time,
-        late: impl Fn(bool) -> RemoteError,
+        patience: Option<Duration>,
+        late: impl Fn(Late) -> RemoteError,
         effects: &mut Effects<O>,
     ) -> (Vec<CallId>, Vec<CallId>) {
         let (mut sent, mut unsent) = (Vec::new(), Vec::new());
@@ -330,27 +386,96 @@ impl<O> CallsMade<O> {
         }
         self.earliest = None;
         for (index, made) in &mut self.calls {
-            let Some(deadline) = made.deadline else { continue };
+            let Some((ends, why)) = made.ends(patience) else { continue };
+            if ends > now {
+                self.earliest = Some(self.earliest.map_or(ends, |earliest| earliest.min(ends)));
+                continue;
+            }
             match &mut made.stage {
-                Stage::Waiting { .. } | Stage::Sent { .. } if deadline > now => {
-                    self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-                }
                 Stage::Waiting { waker, parked } => {
                     effects.wakers.extend(waker.take());
                     self.parked -= usize::from(parked.is_some());
                     effects.discard(parked.take());
-                    made.stage = Stage::Answered(Answer::Failed(late(false)));
+                    made.stage = Stage::Answered(Answer::Failed(late(why)));
                     unsent.push(Self::id(index));
+                }
+                // Nobody is there to answer it.
+                Stage::Sent { waker, .. } if patience.is_some() => {
+                    effects.wakers.extend(waker.take());
+                    made.stage = Stage::Answered(Answer::Failed(late(why)));
                 }
                 Stage::Sent { sequence, waker } => {
                     effects.wakers.extend(waker.take());
-                    made.stage = Stage::Expired { sequence: *sequence, error: late(true) };
+                    made.stage = Stage::Expired { sequence: *sequence, error: late(why) };
                     sent.push(Self::id(index));
                 }
                 _ => {}
             }
         }
         (sent, unsent)
+    }
+
+    /// The connection is lost. What has not left wholly ends with this cause; what was sent waits to
+    /// hear whether it arrived, and what is parked goes on waiting.
+    pub(crate) fn suspend(
+        &mut self,
+        now: Time,
+        patience: Duration,
+        cause: impl Fn() -> RemoteError,
+        effects: &mut Effects<O>,
+    ) {
+        self.calls.retain(|_, made| match &mut made.stage {
+            Stage::Waiting { parked: Some(parked), .. } => {
+                parked.since = now;
+                true
+            }
+            Stage::Waiting { parked: None, .. } | Stage::Abandoned { .. } => made.end(&|_| cause(), effects),
+            Stage::Expired { error, .. } => {
+                made.stage = Stage::Answered(Answer::Failed(error.clone()));
+                true
+            }
+            Stage::Sent { .. } | Stage::Answered(_) => true,
+        });
+        if self.parked > 0 {
+            self.expect(now + patience);
+        }
+    }
+
+    /// No answer comes to what was sent over a lost connection: ends it all, with a cause that is told
+    /// whether the call is among the `arrived` messages, where that is known.
+    pub(crate) fn end_sent(
+        &mut self,
+        arrived: Option<u64>,
+        cause: impl Fn(bool) -> RemoteError,
+        effects: &mut Effects<O>,
+    ) {
+        self.calls.retain(|_, made| match &made.stage {
+            Stage::Sent { sequence, .. } | Stage::Expired { sequence, .. } | Stage::Abandoned { sequence } => {
+                let has_arrived = arrived.is_none_or(|arrived| *sequence < arrived);
+                made.end(&|_| cause(has_arrived), effects)
+            }
+            Stage::Waiting { .. } | Stage::Answered(_) => true,
+        });
+    }
+
+    /// The caller has gone, and no answer will come: frees the id of its call.
+    pub(crate) fn forget(&mut self, id: CallId) {
+        self.calls.try_remove(id.0 as usize);
+    }
+
+    /// A call that waited cannot be sent.
+    pub(crate) fn fail(&mut self, key: CallKey, error: RemoteError, effects: &mut Effects<O>) {
+        if let Some(Made { stage, .. }) = self.get(key)
+            && let Stage::Waiting { waker, .. } = stage
+        {
+            effects.wakers.extend(waker.take());
+            *stage = Stage::Answered(Answer::Failed(error));
+        }
+    }
+
+    /// Something will be late then.
+    fn expect(&mut self, moment: Time) {
+        self.earliest = Some(self.earliest.map_or(moment, |earliest| earliest.min(moment)));
     }
 
     /// Ends every call unsent, and every one sent as number `taken` or later: the peer closes
@@ -388,62 +513,6 @@ impl<O> CallsMade<O> {
     /// How many ids are reserved.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
-    }
-}
-
-/// A call served, as its callee knows it. Once it is answered the caller may use its id again, for
-/// another call: the serial tells the two apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServedId {
-    /// The caller's id for it.
-    pub id: CallId,
-    serial: u64,
-}
-
-/// The calls served for the peer: each is answered exactly once.
-#[derive(Debug, Default)]
-pub(crate) struct CallsServed {
-    open: HashMap<CallId, u64, RandomState>,
-    taken: u64,
-}
-
-impl CallsServed {
-    /// A call arrived; `None` where its id is still reserved.
-    pub(crate) fn start(&mut self, id: CallId) -> Option<ServedId> {
-        let Entry::Vacant(place) = self.open.entry(id) else { return None };
-        let serial = *place.insert(self.taken);
-        self.taken += 1;
-        Some(ServedId { id, serial })
-    }
-
-    /// Whether the call still waits for its answer; it does no more.
-    pub(crate) fn finish(&mut self, call: ServedId) -> bool {
-        match self.open.entry(call.id) {
-            Entry::Occupied(place) if *place.get() == call.serial => {
-                place.remove();
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The call of this id, if it waits for its answer.
-    pub(crate) fn find(&self, id: CallId) -> Option<ServedId> {
-        self.open.get(&id).map(|&serial| ServedId { id, serial })
-    }
-
-    /// How many calls were taken since the link began.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    /// The link is lost: nobody waits for the answers any more.
-    pub(crate) fn lose(&mut self) -> Vec<ServedId> {
-        self.open.drain().map(|(id, serial)| ServedId { id, serial }).collect()
     }
 }
 
@@ -495,8 +564,8 @@ mod tests {
         made.handle_sent(id, 0);
         assert_eq!(made.next_timeout(), Some(at(5)));
         let late = |_| failed(ErrorKind::DeadlineExceeded);
-        assert_eq!(made.handle_timeout(at(4), late, &mut Effects::default()), (vec![], vec![]));
-        assert_eq!(made.handle_timeout(at(5), late, &mut Effects::default()), (vec![id], vec![]));
+        assert_eq!(made.handle_timeout(at(4), None, late, &mut Effects::default()), (vec![], vec![]));
+        assert_eq!(made.handle_timeout(at(5), None, late, &mut Effects::default()), (vec![id], vec![]));
         assert_eq!(kind(made.poll(key, Waker::noop())), Some(ErrorKind::DeadlineExceeded));
         assert_ne!(made.start(None, Takes::Credit).1, id);
         let unwanted = made.handle_answer(id, reply(), &mut Effects::default()).unwrap();

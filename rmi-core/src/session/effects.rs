@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::calls::Parked;
+use super::calls::{Parked, Waits};
 
 /// Wakers to wake and objects to drop, outside every lock.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ impl<O> Default for Effects<O> {
 impl<O> Effects<O> {
     /// A call that will not be sent lets go of what it would have passed.
     pub(crate) fn discard(&mut self, parked: Option<Box<Parked<O>>>) {
-        let references = parked.into_iter().flat_map(|parked| parked.references);
-        self.garbage.extend(references.map(|passed| passed.object));
+        if let Some(Parked { what: Waits::Call(call), .. }) = parked.map(|parked| *parked) {
+            self.garbage.extend(call.references.into_iter().map(|passed| passed.object));
+        }
     }
 
     /// Whether there is nothing to do.

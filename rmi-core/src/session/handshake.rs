@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::Peer;
 use crate::{
     id::NodeId,
-    wire::{Frame, Hello, Kind, WireError, begin_frame, finish_frame},
+    wire::{Frame, Hello, Kind, Ticket, WireError, begin_frame, finish_frame},
 };
 
 /// Why a handshake failed.
@@ -30,6 +30,7 @@ pub enum HandshakeError {
 #[derive(Debug)]
 pub struct Handshake {
     mine: Hello,
+    dialled: bool,
 }
 
 /// A finished handshake.
@@ -39,14 +40,26 @@ pub struct Established {
     pub peer: Peer,
     /// The shorter of both leases: what silence is measured by.
     pub lease: Duration,
+    /// What resumes the link when it is lost; `None` where its acceptor cannot.
+    pub ticket: Option<Ticket>,
+    /// Whether this side dialled.
+    pub dialled: bool,
+    /// Whether the peer, who dialled, takes a lost link up again.
+    pub resumes: bool,
 }
 
 impl Handshake {
-    /// Begins a handshake with this hello; a dialler writes it first, an acceptor once it has the
+    /// Begins a handshake of the side that dialled, which writes this hello first.
+    #[must_use]
+    pub fn dial(mine: Hello) -> Self {
+        Self { mine, dialled: true }
+    }
+
+    /// Begins a handshake of the side that was dialled, which writes this hello once it has the
     /// dialler's.
     #[must_use]
-    pub fn new(mine: Hello) -> Self {
-        Self { mine }
+    pub fn accept(mine: Hello) -> Self {
+        Self { mine, dialled: false }
     }
 
     /// The frame that says hello.
@@ -69,7 +82,7 @@ impl Handshake {
             return Err(WireError::Broken("did not begin with a hello").into());
         }
         let theirs = Hello::decode(&frame.body)?;
-        self.mine.agree(&theirs)?;
+        let features = self.mine.agree(&theirs)?.features;
         if let Some(expected) = self.mine.expected
             && expected != theirs.node
         {
@@ -78,15 +91,23 @@ impl Handshake {
         let lease = self.mine.lease.min(theirs.lease).max(LEASE_MIN);
         let peer = Peer {
             node: theirs.node,
+            features,
             endpoints: theirs.endpoints,
             message_len: theirs.message_len,
             lease: theirs.lease.max(LEASE_MIN),
             calls: theirs.calls,
             call_bytes: theirs.call_bytes,
         };
-        Ok(Established { peer, lease })
+        let dialled = self.dialled;
+        // A peer that cannot speak of resumption keeps nothing to resume.
+        let speaks = features & RESUMPTION == RESUMPTION;
+        let ticket = if dialled { theirs.ticket } else { self.mine.ticket };
+        Ok(Established { peer, lease, ticket: ticket.filter(|_| speaks), dialled, resumes: theirs.resumes && !dialled })
     }
 }
+
+/// What a resumption is made of.
+const RESUMPTION: u64 = Kind::Resume.bit() | Kind::ResumeRefused.bit() | Kind::Ack.bit();
 
 /// A peer cannot make this node ping more often than a shorter lease would.
 const LEASE_MIN: Duration = Duration::from_millis(100);

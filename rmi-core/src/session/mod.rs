@@ -22,27 +22,34 @@ mod handshake;
 mod keepalive;
 mod outbox;
 mod references;
+mod resume;
+mod sent;
+mod served;
 mod serving;
 
 use std::{collections::VecDeque, io::IoSlice, time::Duration};
 
 use self::{
     assembly::Assembly,
-    calls::{CallsMade, CallsServed},
+    calls::CallsMade,
     credit::{ReceiveCredit, SendCredit},
     definitions::{Given, Learnt},
     keepalive::{Keepalive, Silence},
     outbox::Outbox,
     references::{Exports, Imports},
+    resume::{Lineage, Suspended},
+    sent::{Receipts, SentLog, Trace},
+    served::CallsServed,
 };
 pub use self::{
     calling::StartCall,
-    calls::{Answer, CallKey, ServedId},
+    calls::{Answer, CallKey},
     definitions::{KnownMethod, MethodRef},
     effects::Effects,
     handshake::{Established, Handshake, HandshakeError},
     references::{HeldReference, Origin, Passed, Received},
-    serving::{Arrived, ArrivedTarget, Directory},
+    served::ServedId,
+    serving::{Arrived, ArrivedTarget, Cost, Directory},
 };
 use crate::{
     endpoint::Endpoint,
@@ -50,7 +57,7 @@ use crate::{
     id::{NodeId, ObjectId},
     limits::Limits,
     time::Time,
-    wire::{Cancel, Closing, Frame, Goodbye, Message, Release, Slot, WireError},
+    wire::{Ack, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, Slot, WireError},
 };
 
 /// What a driver has to act on.
@@ -64,6 +71,10 @@ pub enum Event<O> {
     Closing,
     /// The peer's node goes away. What it held is released, what it owned is gone.
     Goodbye(String),
+    /// An object that is held over this link was unexported.
+    Revoked,
+    /// The peer has dialled another link to this node, by which this one is to be replaced.
+    Merge(LinkId),
 }
 
 /// How far the session is from its end.
@@ -88,8 +99,9 @@ pub struct Session<O> {
     /// Calls that wait for credit, in the order in which they were made. Keys of calls that ended
     /// meanwhile are skipped.
     waiting: VecDeque<CallKey>,
-    /// Calls whose last byte was handed over.
-    sent: u64,
+    /// The counted messages that left, and those that arrived.
+    log: SentLog,
+    receipts: Receipts,
     served: CallsServed,
     exports: Exports<O>,
     imports: Imports,
@@ -102,6 +114,11 @@ pub struct Session<O> {
     /// Bytes of answers to questions that were asked while too much waited to be written.
     unread: u64,
     keepalive: Keepalive,
+    /// `None` where the link ends with its connection.
+    lineage: Option<Lineage>,
+    suspended: Option<Suspended>,
+    /// Which connection of the link this is.
+    connection: u32,
     effects: Effects<O>,
 }
 
@@ -118,6 +135,8 @@ fn cut(text: &str, len_max: usize) -> &str {
 pub struct Peer {
     /// Its node.
     pub node: NodeId,
+    /// The [kinds](Kind::bit) that both nodes speak.
+    pub features: u64,
     /// Where it listens, as it says.
     pub endpoints: Vec<Endpoint>,
     /// The longest message that it takes, in bytes.
@@ -130,17 +149,27 @@ pub struct Peer {
     pub call_bytes: u64,
 }
 
+impl Peer {
+    /// Whether frames of this kind may be sent to it.
+    #[must_use]
+    pub const fn speaks(&self, kind: Kind) -> bool {
+        self.features & kind.bit() != 0
+    }
+}
+
 impl<O: Clone> Session<O> {
     /// The session of a link whose hellos were exchanged.
     #[must_use]
     pub fn new(established: Established, limits: Limits, now: Time) -> Self {
-        let Established { peer, lease } = established;
+        let lineage = Lineage::new(&established);
+        let Established { peer, lease, .. } = established;
         Self {
             phase: Phase::Open,
             peer_closing: false,
             made: CallsMade::default(),
             waiting: VecDeque::new(),
-            sent: 0,
+            log: SentLog::default(),
+            receipts: Receipts::default(),
             served: CallsServed::default(),
             exports: Exports::default(),
             imports: Imports::default(),
@@ -152,6 +181,9 @@ impl<O: Clone> Session<O> {
             outbox: Outbox::new(peer.message_len),
             unread: 0,
             keepalive: Keepalive::new(lease, now),
+            lineage,
+            suspended: None,
+            connection: 0,
             effects: Effects::default(),
             limits,
             peer,
@@ -167,6 +199,9 @@ impl<O: Clone> Session<O> {
     /// Something arrived, if only a part of a frame: the peer is there.
     pub fn handle_heard(&mut self, now: Time) {
         self.keepalive.handle_heard(now);
+        if let Some(lineage) = &mut self.lineage {
+            lineage.handle_heard();
+        }
     }
 
     /// A frame arrived. What the driver has to act on is added to `events`, in order.
@@ -182,6 +217,9 @@ impl<O: Clone> Session<O> {
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
         self.keepalive.handle_heard(now);
+        if !self.peer.speaks(frame.kind) {
+            return Err(WireError::NotOffered(frame.kind));
+        }
         let message = Message::decode(frame.kind, frame.body, &self.limits)?;
         match message {
             Message::Chunk(chunk) => match self.assembly.handle_chunk(chunk)? {
@@ -204,6 +242,9 @@ impl<O: Clone> Session<O> {
     ) -> Result<(), WireError> {
         let asks = matches!(message, Message::Call(_) | Message::Acquire(_) | Message::Ping(_));
         let waited = self.outbox.len();
+        if message.kind().is_counted() {
+            self.receipts.count();
+        }
         match message {
             Message::Call(call) => self.handle_call(now, call, directory, events)?,
             Message::Reply(reply) => self.handle_reply(now, reply)?,
@@ -213,6 +254,7 @@ impl<O: Clone> Session<O> {
             }
             Message::Release(Release { slot, count }) => {
                 self.effects.garbage.extend(self.exports.take_back(slot, count)?);
+                self.note_trace();
             }
             Message::Acquire(acquire) => self.handle_acquire(&acquire, directory)?,
             Message::Credit(credit) => {
@@ -220,14 +262,23 @@ impl<O: Clone> Session<O> {
                 self.send_waiting(now);
             }
             Message::Define(definition) => self.learnt.handle_define(definition)?,
-            Message::Ping(token) => self.push(&Message::Pong(token)),
+            Message::Ping(token) => {
+                self.push_ack();
+                self.push(&Message::Pong(token));
+            }
+            Message::Ack(Ack { received }) => self.log.handle_ack(received)?,
+            Message::Merge(Merge { link }) => events.push(Event::Merge(link)),
             Message::Pong(_) => {}
             Message::Closing(Closing { taken }) => self.handle_closing(taken, events),
             Message::Goodbye(Goodbye { reason }) => self.handle_goodbye(reason, events),
             Message::Hello(_) => return Err(WireError::Broken("said hello twice")),
             Message::Chunk(_) => return Err(WireError::Broken("sent a chunk in chunks")),
-            Message::Revoked(_) => {
-                return Err(WireError::Broken("revoked a reference, which no node of this version does"));
+            Message::Revoked(slot) => {
+                events.extend(self.imports.revoke(slot).then_some(Event::Revoked));
+                self.note_trace();
+            }
+            Message::Resume(_) | Message::ResumeRefused(_) => {
+                return Err(WireError::Broken("spoke of a resumption on a link that is there"));
             }
         }
         if asks { self.check_reading(waited) } else { Ok(()) }
@@ -273,9 +324,16 @@ impl<O: Clone> Session<O> {
     /// Where the peer was silent for too long: the link is lost.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RemoteError> {
         self.expire_calls(now);
+        if let Some(suspended) = self.suspended {
+            if suspended.gives_up(self.limits.connect_timeout).is_some_and(|moment| moment <= now) {
+                self.give_up_unanswered();
+            }
+            return Ok(());
+        }
         match self.keepalive.handle_timeout(now) {
             Silence::Short => Ok(()),
             Silence::Ping => {
+                self.push_ack();
                 self.push(&Message::Ping(0));
                 Ok(())
             }
@@ -289,16 +347,26 @@ impl<O: Clone> Session<O> {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Time {
-        let silence = self.keepalive.next_timeout();
-        self.made.next_timeout().map_or(silence, |deadline| deadline.min(silence))
+        let silence = match self.suspended {
+            Some(suspended) => suspended.gives_up(self.limits.connect_timeout),
+            None => Some(self.keepalive.next_timeout()),
+        };
+        self.made.next_timeout().into_iter().chain(silence).min().unwrap_or(Time::NEVER)
     }
 
     /// Takes no more calls, and tells the peer how many it took.
     pub fn close(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
-            let taken = self.served.taken();
+            let taken = self.receipts.received();
             self.push(&Message::Closing(Closing { taken }));
+        }
+    }
+
+    /// Tells the peer that the link of this id, which this side dialled to it, replaces this one.
+    pub fn merge_into(&mut self, link: LinkId) {
+        if self.peer.speaks(Kind::Merge) {
+            self.push(&Message::Merge(Merge { link }));
         }
     }
 
@@ -338,20 +406,75 @@ impl<O: Clone> Session<O> {
         self.drop_unsent();
         self.outbox.clear();
         self.imports = Imports::default();
+        (self.log, self.suspended) = (SentLog::default(), None);
         Lost { serving: self.served.lose(), given: self.exports.take_all() }
     }
 
     /// Gives a held reference back: one handle less, and a release for the peer with the last.
     pub fn release(&mut self, slot: Slot) {
         if let Some(count) = self.imports.release(slot) {
-            self.push(&Message::Release(Release { slot, count }));
+            self.send_release(slot, count);
         }
+    }
+
+    fn send_release(&mut self, slot: Slot, count: u64) {
+        self.say(&Message::Release(Release { slot, count }), Trace::Released(slot, count));
     }
 
     /// Lets go of an object of this node however often the peer holds it. `dead` stands in its place
     /// until the peer has released it.
     pub fn unexport(&mut self, id: &ObjectId, dead: O) {
-        self.effects.garbage.extend(self.exports.replace(id, dead));
+        if let Some((slot, object)) = self.exports.replace(id, dead) {
+            self.effects.garbage.push(object);
+            self.send_revoked(slot);
+        }
+    }
+
+    fn send_revoked(&mut self, slot: Slot) {
+        if self.peer.speaks(Kind::Revoked) {
+            self.say(&Message::Revoked(slot), Trace::Revoked(slot));
+        }
+    }
+
+    /// Sends something that a resumption repeats, now or once there is a connection.
+    fn say(&mut self, message: &Message, trace: Trace) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.is_suspended() {
+            self.log.put_off(trace);
+        } else {
+            self.push(message);
+            self.log.note_trace(trace);
+        }
+    }
+
+    /// Whether the peer has unexported what is held in this slot.
+    #[must_use]
+    pub fn is_revoked(&self, slot: Slot) -> bool {
+        self.imports.is_revoked(slot)
+    }
+
+    /// A message brought references, which its sender remembers until it hears of their arrival.
+    fn note_received(&mut self, references: &[Received<O>]) {
+        if references.iter().any(|reference| matches!(reference, Received::Held(_))) {
+            self.note_trace();
+        }
+    }
+
+    fn note_trace(&mut self) {
+        if self.receipts.note_trace() {
+            self.push_ack();
+        }
+    }
+
+    /// Tells the peer what arrived, if it waits to hear of anything.
+    fn push_ack(&mut self) {
+        if self.lineage.is_some()
+            && let Some(received) = self.receipts.take_ack()
+        {
+            self.push(&Message::Ack(Ack { received }));
+        }
     }
 
     fn release_all(&mut self, references: Vec<Received<O>>) {
@@ -366,7 +489,7 @@ impl<O: Clone> Session<O> {
 
     /// Adds a whole small message to the outbox. After goodbye there is nothing more to say.
     fn push(&mut self, message: &Message) {
-        if self.phase != Phase::Over {
+        if self.phase != Phase::Over && !self.is_suspended() {
             message.encode_frame(self.outbox.frames());
         }
     }
@@ -405,6 +528,12 @@ impl<O: Clone> Session<O> {
         !self.effects.is_empty()
     }
 
+    /// An object of a third node that the peer holds through this one.
+    #[must_use]
+    pub fn given_of(&self, owner: NodeId, id: ObjectId) -> Option<&O> {
+        self.exports.foreign(owner, id)
+    }
+
     /// Whether the peer holds objects of this owner, a third node, through this one.
     #[must_use]
     pub fn gives_of(&self, owner: NodeId) -> bool {
@@ -420,6 +549,12 @@ impl<O: Clone> Session<O> {
             exports: self.exports.len(),
             imports: self.imports.len(),
         }
+    }
+
+    /// How many messages that touched references the peer has not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.log.len()
     }
 
     /// How often references count, for tests: at rest, what one side gave is what the other holds.

@@ -61,8 +61,16 @@ impl<O> Outgoing<O> {
 #[derive(Debug)]
 pub(crate) struct Done<O> {
     pub(crate) call: Option<CallId>,
+    /// The slots that its references count in.
+    pub(crate) counted: Vec<Slot>,
     pub(crate) keep: Vec<O>,
     pub(crate) held: Vec<Slot>,
+}
+
+impl<O> Done<O> {
+    fn of(message: Outgoing<O>) -> Self {
+        Self { call: message.call, counted: message.counted, keep: message.keep, held: message.held }
+    }
 }
 
 #[derive(Debug)]
@@ -201,7 +209,7 @@ impl<O> Outbox<O> {
             self.frames.extend_from_slice(&message.head);
             self.frames.extend_from_slice(&message.payload);
             finish_frame(&mut self.frames, start);
-            self.done.push(Done { call: message.call, keep: message.keep, held: message.held });
+            self.done.push(Done::of(message));
         }
     }
 
@@ -242,8 +250,9 @@ impl<O> Outbox<O> {
 
     fn begin_chunk(&mut self) {
         self.chunk_begun = true;
-        if let Some(Lane { message, behind, .. }) = self.finishing.take() {
-            self.done.push(Done { call: message.call, keep: message.keep, held: message.held });
+        if let Some(Lane { message, behind, aborted, .. }) = self.finishing.take() {
+            // An abort completes no message.
+            self.done.extend((!aborted).then(|| Done::of(message)));
             self.restart(behind);
         }
     }

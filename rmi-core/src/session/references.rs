@@ -174,12 +174,15 @@ impl<O: Clone> Exports<O> {
         }
     }
 
-    /// Puts something else in the place of an own object that is given out, and returns the object.
+    /// Puts something else in the place of an own object that is given out, and returns the object
+    /// and its slot.
     /// The slot is neither freed nor counted anew: the peer still holds it, and would take another
     /// object in it for a broken rule.
-    pub(crate) fn replace(&mut self, id: &ObjectId, by: O) -> Option<O> {
-        let slot = self.slots.get_mut(*self.own.get(id)? as usize)?;
-        Some(std::mem::replace(&mut slot.given.as_mut()?.object, by))
+    pub(crate) fn replace(&mut self, id: &ObjectId, by: O) -> Option<(Slot, O)> {
+        let index = *self.own.get(id)?;
+        let place = self.slots.get_mut(index as usize)?;
+        let object = std::mem::replace(&mut place.given.as_mut()?.object, by);
+        Some((Slot { index, generation: place.generation }, object))
     }
 
     fn free(&mut self, index: u32) -> Option<O> {
@@ -201,6 +204,12 @@ impl<O: Clone> Exports<O> {
     pub(crate) fn take_all(&mut self) -> Vec<O> {
         let all = std::mem::take(self);
         all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
+    }
+
+    /// An object of another node that is given out.
+    pub(crate) fn foreign(&self, owner: NodeId, id: ObjectId) -> Option<&O> {
+        let slot = self.slots.get(*self.foreign.get(&(owner, id))? as usize)?;
+        Some(&slot.given.as_ref()?.object)
     }
 
     /// Whether objects of this owner, another node, are given out.
@@ -229,6 +238,8 @@ pub(crate) struct Imports {
 #[derive(Debug)]
 struct Held {
     generation: u32,
+    /// The peer says that it leads nowhere any more.
+    revoked: bool,
     count: u64,
     handles: u64,
 }
@@ -242,7 +253,7 @@ impl Imports {
     pub(crate) fn receive(&mut self, slot: Slot) -> Result<(), WireError> {
         match self.held.entry(slot.index) {
             Entry::Vacant(place) => {
-                place.insert(Held { generation: slot.generation, count: 1, handles: 1 });
+                place.insert(Held { generation: slot.generation, revoked: false, count: 1, handles: 1 });
                 Ok(())
             }
             Entry::Occupied(mut place) if place.get().generation == slot.generation => {
@@ -265,6 +276,17 @@ impl Imports {
             }
             _ => false,
         }
+    }
+
+    /// The peer has revoked a slot. False where it is not held any more.
+    pub(crate) fn revoke(&mut self, slot: Slot) -> bool {
+        let held = self.held.get_mut(&slot.index).filter(|held| held.generation == slot.generation);
+        held.map(|held| held.revoked = true).is_some()
+    }
+
+    /// Whether a held slot was revoked.
+    pub(crate) fn is_revoked(&self, slot: Slot) -> bool {
+        self.held.get(&slot.index).is_some_and(|held| held.generation == slot.generation && held.revoked)
     }
 
     /// A handle is gone. With the last one the slot is, and the count to give back is returned.
@@ -336,7 +358,7 @@ mod tests {
         let id = ObjectId::random();
         assert_eq!(exports.replace(&id, "dead"), None);
         let slot = exports.give(&own(id, "a"), 2).unwrap();
-        assert_eq!(exports.replace(&id, "dead"), Some("a"));
+        assert_eq!(exports.replace(&id, "dead"), Some((slot, "a")));
         assert_eq!(exports.get(slot), Some(&"dead"));
         let other = exports.give(&own(ObjectId::random(), "b"), 2).unwrap();
         assert_ne!(other.index, slot.index, "the peer still holds the slot");

@@ -5,10 +5,11 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Event, Phase, Session,
     calling::Kept,
-    calls::ServedId,
     credit::byte_cost,
     cut,
+    definitions::KnownMethod,
     references::{HeldReference, Origin, Passed, Received},
+    served::ServedId,
 };
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
@@ -43,11 +44,27 @@ pub struct Arrived<O> {
     /// The encoded arguments.
     pub payload: Bytes,
     /// The byte credit that the arguments take, given back by [`Session::let_go`].
-    pub cost: u64,
+    pub cost: Cost,
     /// When the caller stops waiting.
     pub deadline: Option<Time>,
     /// How deep it is nested.
     pub depth: u32,
+}
+
+/// The byte credit that a call took of the connection that brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "credit that is not given back is lost to the peer"]
+pub struct Cost {
+    bytes: u64,
+    connection: u32,
+}
+
+impl Cost {
+    /// Whether nothing has to be given back.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.bytes == 0
+    }
 }
 
 /// Whom a call is for.
@@ -73,19 +90,21 @@ impl<O: Clone> Session<O> {
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
-        let cost = byte_cost(call.payload.len(), call.references.len());
+        let bytes = byte_cost(call.payload.len(), call.references.len());
         let references = self.receive(call.references)?;
+        self.note_received(&references);
         if self.phase != Phase::Open {
             // The close notice tells the caller that this call did not run.
             self.release_all(references);
             return Ok(());
         }
-        if !self.receive_credit.handle_call(cost) {
+        if !self.receive_credit.handle_call(bytes) {
             return Err(WireError::Broken("sent more calls than it has credit for"));
         }
         let id = self.served.start(call.id).ok_or(REUSED)?;
         let method = self.learnt.method(call.method)?;
         let (method, fingerprint) = (method.id, method.fingerprint);
+        let cost = Cost { bytes, connection: self.connection };
         let target = match call.target {
             Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object),
             Target::Object(id) => directory.find(&id).map(|passed| ArrivedTarget::Object(passed.object)),
@@ -121,6 +140,12 @@ impl<O: Clone> Session<O> {
         Ok(())
     }
 
+    /// A method by its number on the current connection, to call it elsewhere.
+    #[must_use]
+    pub fn known_method(&self, number: MethodNumber) -> Option<KnownMethod> {
+        self.learnt.method(number).ok().cloned()
+    }
+
     /// An object is asked for by its id: it is given out like one in a reply.
     pub(super) fn handle_acquire(&mut self, acquire: &Acquire, directory: &impl Directory<O>) -> Result<(), WireError> {
         if self.phase != Phase::Open {
@@ -145,7 +170,7 @@ impl<O: Clone> Session<O> {
     pub fn reply(&mut self, call: ServedId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut BytesMut) {
         let id = call.id;
         let may_send = if self.finish(call) {
-            self.may_send("result", REPLY_LEN_MAX, payload, &references).map_err(Some)
+            self.may_send("result", REPLY_LEN_MAX, payload.len(), &references).map_err(Some)
         } else {
             Err(None)
         };
@@ -193,9 +218,13 @@ impl<O: Clone> Session<O> {
         open
     }
 
-    /// The arguments of a call are not held any more: gives the peer its byte credit back.
-    pub fn let_go(&mut self, cost: u64) {
-        if let Some(bytes) = self.receive_credit.let_go(cost) {
+    /// The arguments of a call are not held any more: gives the peer its byte credit back. Credit of
+    /// a connection that was lost went with it.
+    pub fn let_go(&mut self, cost: Cost) {
+        if cost.connection != self.connection || self.is_suspended() {
+            return;
+        }
+        if let Some(bytes) = self.receive_credit.let_go(cost.bytes) {
             self.push(&Message::Credit(Credit { calls: 0, bytes }));
         }
     }

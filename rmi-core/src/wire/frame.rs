@@ -66,10 +66,12 @@ pub enum Kind {
     Goodbye = 21,
     /// A number for a method or for a list of interfaces.
     Define = 22,
+    /// The sender has dialled another link to the receiver, which replaces this one.
+    Merge = 23,
 }
 
 impl Kind {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Hello,
         Self::Call,
         Self::Reply,
@@ -92,6 +94,7 @@ impl Kind {
         Self::Closing,
         Self::Goodbye,
         Self::Define,
+        Self::Merge,
     ];
 
     /// The bit that offers this kind in a hello.
@@ -105,6 +108,14 @@ impl Kind {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// Whether messages of this kind are counted by both sides, so that a resumption can tell which
+    /// of them arrived: those that make, answer or keep something.
+    #[inline]
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Self::Call | Self::Reply | Self::Refusal | Self::Release | Self::Acquire | Self::Revoked)
     }
 
     /// Whether a message of this kind may travel in chunks.
@@ -122,13 +133,18 @@ pub const FEATURES: u64 = Kind::Hello.bit()
     | Kind::Cancel.bit()
     | Kind::Release.bit()
     | Kind::Acquire.bit()
+    | Kind::Revoked.bit()
+    | Kind::Ack.bit()
+    | Kind::Resume.bit()
+    | Kind::ResumeRefused.bit()
     | Kind::Chunk.bit()
     | Kind::Credit.bit()
     | Kind::Ping.bit()
     | Kind::Pong.bit()
     | Kind::Closing.bit()
     | Kind::Goodbye.bit()
-    | Kind::Define.bit();
+    | Kind::Define.bit()
+    | Kind::Merge.bit();
 
 /// A frame, or a message put together from chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,13 +316,13 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_refused_before_its_body_arrives() {
-        assert!(matches!(split(&[9, 0, 0, 0, 23]), Err(WireError::UnknownKind(23))));
+        assert!(matches!(split(&[9, 0, 0, 0, 24]), Err(WireError::UnknownKind(24))));
         assert!(matches!(split(&[9, 0, 0, 0, 0]), Err(WireError::UnknownKind(0))));
     }
 
     #[test]
     fn kinds_and_numbers_agree() {
-        for number in 1..=22 {
+        for number in 1..=23 {
             let kind = Kind::from_number(number).unwrap();
             assert_eq!(kind as u8, number);
             assert_eq!(kind.bit(), 1 << number);

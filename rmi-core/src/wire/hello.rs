@@ -8,6 +8,7 @@ use super::{
     error::WireError,
     field::{self, Reader},
     frame::{FEATURES, FRAME_LEN_MAX},
+    resume::Ticket,
     varint,
 };
 use crate::{endpoint::Endpoint, id::NodeId, limits::Limits};
@@ -46,6 +47,10 @@ pub struct Hello {
     pub lease: Duration,
     /// What proves who its user is.
     pub token: Option<Bytes>,
+    /// Whether the sender, who dialled, takes a lost link up again: its next frame says which.
+    pub resumes: bool,
+    /// What the sender, who was dialled, gives to resume this link by.
+    pub ticket: Option<Ticket>,
 }
 
 /// What two hellos have in common.
@@ -59,6 +64,10 @@ pub struct Agreed {
 
 const EXPECTED: u8 = 1 << 0;
 const TOKEN: u8 = 1 << 1;
+
+/// The tags of extensions; 1 is reserved for a proof of the node id.
+const RESUMES: u64 = 2;
+const TICKET: u64 = 3;
 
 impl Hello {
     /// The hello of a node with these bounds, which names no endpoint, token or expected node.
@@ -75,6 +84,8 @@ impl Hello {
             message_len: limits.message_len,
             lease,
             token: None,
+            resumes: false,
+            ticket: None,
         }
     }
 
@@ -97,6 +108,15 @@ impl Hello {
         varint::put(out, self.lease.min(LEASE_MAX).as_millis() as u64);
         if let Some(token) = &self.token {
             field::put_block(out, token);
+        }
+        if self.resumes {
+            varint::put(out, RESUMES);
+            varint::put(out, 0);
+        }
+        if let Some(ticket) = &self.ticket {
+            varint::put(out, TICKET);
+            varint::put(out, Ticket::LEN as u64);
+            ticket.encode(out);
         }
     }
 
@@ -121,7 +141,7 @@ impl Hello {
         if flags & !(EXPECTED | TOKEN) != 0 {
             return Err(WireError::UnknownTag { what: "flags of a hello", tag: flags.into() });
         }
-        let hello = Self {
+        let mut hello = Self {
             versions,
             features,
             node,
@@ -132,10 +152,19 @@ impl Hello {
             message_len: reader.varint("the longest message")?,
             lease: Duration::from_millis(reader.varint("the lease")?).min(LEASE_MAX),
             token: if flags & TOKEN == 0 { None } else { Some(reader.shared_block("a token", TOKEN_LEN_MAX)?) },
+            resumes: false,
+            ticket: None,
         };
         while !reader.is_empty() {
-            reader.varint("the tag of an extension")?;
-            reader.block("an extension", FRAME_LEN_MAX)?;
+            let tag = reader.varint("the tag of an extension")?;
+            let extension = reader.shared_block("an extension", FRAME_LEN_MAX)?;
+            let mut reader = Reader::new(&extension);
+            match tag {
+                RESUMES => hello.resumes = true,
+                TICKET => hello.ticket = Some(Ticket::decode(&mut reader)?),
+                _ => continue,
+            }
+            reader.finish()?;
         }
         Ok(hello)
     }
@@ -167,6 +196,8 @@ impl fmt::Debug for Hello {
             .field("message_len", &self.message_len)
             .field("lease", &self.lease)
             .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("resumes", &self.resumes)
+            .field("ticket", &self.ticket)
             .finish()
     }
 }

@@ -10,6 +10,7 @@ use super::{
     frame::{self, FEATURES, Kind},
     hello::Hello,
     reply::Reply,
+    resume::{self, LinkId, Resume, ResumeRefused},
     varint,
 };
 use crate::{
@@ -145,10 +146,26 @@ pub enum Definition {
     },
 }
 
+/// Messages arrived whole: their sender may forget what they did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// How many counted messages its sender has received since the link began.
+    pub received: u64,
+}
+
+/// Both nodes have dialled each other. The sender, whose id is the lower, has dialled that other
+/// link, which both go on with; this one comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// The link to go on with, as its acceptor, the receiver, named it in its ticket.
+    pub link: LinkId,
+}
+
 /// No more calls are taken over this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// How many calls and acquires of the receiver the sender took; later ones did not run.
+    /// How many counted messages of the receiver the sender took since the link began; calls and
+    /// acquires among later ones did not run.
     pub taken: u64,
 }
 
@@ -179,6 +196,12 @@ pub enum Message {
     Acquire(Acquire),
     /// An export slot leads nowhere any more.
     Revoked(Slot),
+    /// Messages arrived whole.
+    Ack(Ack),
+    /// A lost link is taken up again.
+    Resume(Resume),
+    /// A lost link cannot be taken up again.
+    ResumeRefused(ResumeRefused),
     /// A part of a message.
     Chunk(Chunk),
     /// More may be sent.
@@ -193,6 +216,8 @@ pub enum Message {
     Goodbye(Goodbye),
     /// A number is given.
     Define(Definition),
+    /// Another link replaces this one.
+    Merge(Merge),
 }
 
 impl Message {
@@ -231,13 +256,13 @@ impl Message {
                 reason: reader.text("the reason of a goodbye", frame::FRAME_LEN_MAX)?.to_owned(),
             }),
             Kind::Define => Self::Define(Definition::decode(&mut reader, limits)?),
-            Kind::Ack
-            | Kind::Resume
-            | Kind::ResumeRefused
-            | Kind::Fence
-            | Kind::StreamItem
-            | Kind::StreamCredit
-            | Kind::StreamEnd => return Err(WireError::NotOffered(kind)),
+            Kind::Ack => Self::Ack(Ack { received: reader.varint("the messages received")? }),
+            Kind::Resume => Self::Resume(Resume::decode(&mut reader)?),
+            Kind::ResumeRefused => Self::ResumeRefused(ResumeRefused::decode(&mut reader)?),
+            Kind::Merge => Self::Merge(Merge { link: resume::take_link(&mut reader)? }),
+            Kind::Fence | Kind::StreamItem | Kind::StreamCredit | Kind::StreamEnd => {
+                return Err(WireError::NotOffered(kind));
+            }
         };
         reader.finish()?;
         Ok(message)
@@ -255,6 +280,10 @@ impl Message {
             Self::Release(_) => Kind::Release,
             Self::Acquire(_) => Kind::Acquire,
             Self::Revoked(_) => Kind::Revoked,
+            Self::Ack(_) => Kind::Ack,
+            Self::Resume(_) => Kind::Resume,
+            Self::ResumeRefused(_) => Kind::ResumeRefused,
+            Self::Merge(_) => Kind::Merge,
             Self::Chunk(_) => Kind::Chunk,
             Self::Credit(_) => Kind::Credit,
             Self::Ping(_) => Kind::Ping,
@@ -288,6 +317,10 @@ impl Message {
                 out.put_slice(&object.to_bytes());
             }
             Self::Revoked(slot) => field::put_slot(out, *slot),
+            Self::Ack(Ack { received }) => varint::put(out, *received),
+            Self::Resume(resume) => resume.encode(out),
+            Self::ResumeRefused(refused) => refused.encode(out),
+            Self::Merge(Merge { link }) => out.put_slice(&link.to_bytes()),
             Self::Chunk(chunk) => {
                 ChunkHead { lane: chunk.lane, total: chunk.total, part: chunk.part }.encode_head(out);
                 out.put_slice(&chunk.data);
@@ -431,9 +464,9 @@ mod tests {
 
     #[test]
     fn a_kind_that_was_not_offered_is_named() {
-        let error = decode(Kind::Resume, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "a frame of kind Resume, which was not offered");
-        for number in 1..=22 {
+        let error = decode(Kind::StreamItem, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "a frame of kind StreamItem, which was not offered");
+        for number in 1..=23 {
             let kind = Kind::from_number(number).unwrap();
             let not_offered = matches!(decode(kind, &[]), Err(WireError::NotOffered(_)));
             assert_eq!(not_offered, FEATURES & kind.bit() == 0, "{kind:?}");

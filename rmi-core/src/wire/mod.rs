@@ -12,6 +12,7 @@ pub mod hello;
 pub mod message;
 pub mod reference;
 pub mod reply;
+pub mod resume;
 mod varint;
 
 #[cfg(test)]
@@ -27,8 +28,9 @@ pub use frame::{
 };
 pub use hello::{Agreed, Hello};
 pub use message::{
-    Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Message,
-    MethodNumber, Part, Refusal, Release, Slot,
+    Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
+    Message, MethodNumber, Part, Refusal, Release, Slot,
 };
 pub use reference::Descriptor;
 pub use reply::{Outcome, Reply, ReplyHead};
+pub use resume::{LinkId, Resume, ResumeRefused, Secret, Ticket};

@@ -130,7 +130,7 @@ fn bytes_come_back_when_they_are_let_go_of_not_when_answered() {
     pair.b().reply(call.id, b"", &[]);
     pair.run();
     assert_eq!(pair.arrived().len(), 1, "answered, and its bytes are held");
-    pair.b().session.let_go(700);
+    pair.b().session.let_go(call.cost);
     pair.run();
     assert_eq!(pair.arrived().len(), 2);
     assert!(pair.a().heard.iter().any(|message| matches!(message, Message::Credit(credit) if credit.bytes == 700)));
@@ -179,7 +179,7 @@ fn an_acquire_takes_no_call_credit_and_gives_none() {
     let (object, _alive) = Obj::new();
     pair.b().exported.insert(&object);
     pair.start(A, Start::service().payload([1]));
-    let acquire = pair.a().session.start_acquire(object.id(), None).unwrap();
+    let acquire = pair.sides[A].session.start_acquire(pair.now, object.id(), None).unwrap();
     pair.start(A, Start::service().payload([2]));
     pair.run();
     assert!(matches!(pair.a().poll(acquire), Some(Answer::Reply { references, .. }) if references.len() == 1));

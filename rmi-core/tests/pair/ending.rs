@@ -85,16 +85,16 @@ fn acquires_count_among_the_calls_that_a_closing_node_took() {
     let mut pair = Pair::new();
     let (object, _alive) = Obj::new();
     pair.b().exported.insert(&object);
-    let first = pair.a().session.start_acquire(object.id(), None).unwrap();
+    let first = pair.sides[A].session.start_acquire(pair.now, object.id(), None).unwrap();
     let taken = pair.start(A, Start::service());
     pair.send_all(A);
-    let late = pair.a().session.start_acquire(object.id(), None).unwrap();
+    let late = pair.sides[A].session.start_acquire(pair.now, object.id(), None).unwrap();
     pair.b().session.close();
     pair.run();
     assert_eq!(failed(pair.a().poll(late)), (ErrorKind::Shutdown, Certainty::NotExecuted));
     assert!(pair.a().poll(first).is_some());
     assert!(pair.a().poll(taken).is_none(), "taken");
-    let refused = pair.a().session.start_acquire(object.id(), None).unwrap_err();
+    let refused = pair.sides[A].session.start_acquire(pair.now, object.id(), None).unwrap_err();
     assert_eq!(refused.certainty(), Certainty::NotSent);
 }
 

@@ -7,9 +7,9 @@ use rmi_core::{
     Certainty, ErrorKind, Limits, NodeId, ObjectId, RemoteError,
     id::{Fingerprint, MethodId},
     wire::{
-        Acquire, Call, CallId, Cancel, Chunk, Closing, Codec, Credit, Definition, Descriptor, Frame, Goodbye, Hello,
-        InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Refusal, Release, Reply, Slot, Target, WireError,
-        split_frame,
+        Ack, Acquire, Call, CallId, Cancel, Chunk, Closing, Codec, Credit, Definition, Descriptor, Frame, Goodbye,
+        Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Refusal, Release, Reply, Resume,
+        ResumeRefused, Slot, Target, Ticket, WireError, split_frame,
     },
 };
 
@@ -163,7 +163,7 @@ fn an_answer_to_an_acquire_that_is_none() {
     let error = Reply { outcome: Outcome::Err, references: vec![mine(slot(0, 0))], ..reply(0) };
     for answer in [reply(0), full, two, error] {
         let mut victim = Victim::new().defined();
-        victim.0.b().session.start_acquire(ObjectId::random(), None).unwrap();
+        victim.0.sides[B].session.start_acquire(victim.0.now, ObjectId::random(), None).unwrap();
         victim.refuse(Message::Reply(answer), why);
     }
 }
@@ -301,10 +301,30 @@ fn a_second_hello() {
 
 #[test]
 fn kinds_that_were_not_offered() {
-    for kind in [Kind::Revoked, Kind::Ack, Kind::Resume, Kind::Fence, Kind::StreamItem, Kind::StreamEnd] {
+    for kind in [Kind::Fence, Kind::StreamItem, Kind::StreamCredit, Kind::StreamEnd] {
         let error = Victim::new().frame(kind, Bytes::from_static(&[0, 0])).unwrap_err();
         assert!(matches!(error, WireError::NotOffered(unoffered) if unoffered == kind), "{error}");
     }
+}
+
+#[test]
+fn a_resumption_of_a_link_that_is_there() {
+    let problem = "the peer spoke of a resumption on a link that is there";
+    let Ticket { link, secret } = Ticket::random();
+    Victim::new().refuse(Message::Resume(Resume { link, secret, epoch: 1, received: 0 }), problem);
+    Victim::new().refuse(Message::ResumeRefused(ResumeRefused { reason: "no".into() }), problem);
+}
+
+#[test]
+fn more_received_than_was_sent() {
+    let mut victim = Victim::new();
+    victim.accept(Message::Ack(Ack { received: 0 }));
+    victim.refuse(Message::Ack(Ack { received: 1 }), "the peer received more messages than were sent");
+}
+
+#[test]
+fn a_slot_revoked_that_is_not_held_is_nothing() {
+    Victim::new().accept(Message::Revoked(slot(3, 0)));
 }
 
 #[test]

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rmi_core::{
     Certainty, ErrorKind, Limits, RemoteError,
     session::{Answer, CallKey, Counts},
     time::Time,
-    wire::WireError,
+    wire::{Message, WireError, split_frame},
 };
 
 use crate::{
     network::Network,
     object::Obj,
-    side::{Side, Start},
+    side::{Side, Start, connect},
 };
 
 /// The side that mostly calls.
@@ -92,6 +93,54 @@ impl Pair {
             self.send_all(A);
             self.send_all(B);
         }
+    }
+
+    /// The connection is lost, with all that is on its way; A notices, and B perhaps not yet.
+    pub(crate) fn lose(&mut self, b_notices: bool) {
+        self.networks.iter_mut().for_each(Network::cut);
+        self.sides[A].suspend(self.now);
+        if b_notices {
+            self.sides[B].suspend(self.now);
+        }
+    }
+
+    /// A dials again, and the link goes on. Where the answer to that is lost on its way, A has to try
+    /// once more.
+    pub(crate) fn resume(&mut self) {
+        assert!(self.try_resume(false));
+    }
+
+    pub(crate) fn try_resume(&mut self, loses_answer: bool) -> bool {
+        let nodes = [self.sides[B].peer, self.sides[A].peer];
+        let limits = [self.sides[A].limits.clone(), self.sides[B].limits.clone()];
+        let [dialler, acceptor] = connect(nodes, &limits, LEASE);
+        let resume = self.sides[A].session.start_resume().expect("A has lost its connection");
+        self.sides[B].session.check_resume(&resume).unwrap();
+        if !self.sides[B].session.is_suspended() {
+            self.sides[B].suspend(self.now);
+        }
+        self.networks = Default::default();
+        self.sides[B].session.handle_resume(acceptor, &resume, self.now).unwrap();
+        self.sides[B].carry_out();
+        if loses_answer {
+            self.networks.iter_mut().for_each(Network::cut);
+            return false;
+        }
+        // The answer is the first frame of the new connection.
+        let mut written = BytesMut::new();
+        let mut answer = None;
+        while answer.is_none() {
+            self.write(B, usize::MAX);
+            self.networks[B].deliver(usize::MAX, &mut written);
+            answer = split_frame(&mut written).unwrap();
+        }
+        let frame = answer.unwrap();
+        let Message::Ack(ack) = Message::decode(frame.kind, frame.body, &limits[A]).unwrap() else { panic!("no ack") };
+        self.sides[A].session.handle_resumed(dialler, ack, self.now).unwrap();
+        self.sides[A].read = written;
+        self.sides[A].carry_out();
+        self.sides[A].handle_read(self.now).unwrap();
+        true
     }
 
     pub(crate) fn advance(&mut self, span: Duration) {

@@ -257,7 +257,7 @@ fn an_acquired_object_may_be_called_by_its_id_in_the_same_breath() {
     let mut pair = Pair::new();
     let (object, alive) = Obj::new();
     pair.b().exported.insert(&object);
-    let acquire = pair.a().session.start_acquire(object.id(), None).unwrap();
+    let acquire = pair.sides[A].session.start_acquire(pair.now, object.id(), None).unwrap();
     let target = Target::Object(object.id());
     let key = pair.start(A, Start { target, ..Start::service() });
     pair.run();
@@ -280,7 +280,7 @@ fn an_acquired_object_may_be_called_by_its_id_in_the_same_breath() {
 #[test]
 fn an_unknown_object_is_not_acquired() {
     let mut pair = Pair::new();
-    let key = pair.a().session.start_acquire(ObjectId::random(), None).unwrap();
+    let key = pair.sides[A].session.start_acquire(pair.now, ObjectId::random(), None).unwrap();
     pair.run();
     assert_eq!(failed(pair.a().poll(key)), (ErrorKind::NoSuchObject, Certainty::NotExecuted));
     pair.check_empty();

@@ -16,10 +16,11 @@ use rmi_core::{
     Limits, NodeId, ObjectId, RemoteError,
     id::{Fingerprint, MethodId},
     session::{
-        Answer, Arrived, ArrivedTarget, CallKey, Event, Handshake, MethodRef, Passed, ServedId, Session, StartCall,
+        Answer, Arrived, ArrivedTarget, CallKey, Cost, Established, Event, Handshake, MethodRef, Passed, ServedId,
+        Session, StartCall,
     },
     time::Time,
-    wire::{Frame, Hello, Message, Outcome, Target, WireError, split_frame},
+    wire::{Frame, Hello, LinkId, Message, Outcome, Target, Ticket, WireError, split_frame},
 };
 
 use crate::object::{Dropped, Exported, Obj};
@@ -37,6 +38,10 @@ pub(crate) struct Side {
     pub(crate) cancelled: Vec<ServedId>,
     pub(crate) closing: bool,
     pub(crate) goodbye: Option<String>,
+    /// How often the peer revoked something.
+    pub(crate) revoked: usize,
+    /// The link that is to replace this one.
+    pub(crate) merged: Option<LinkId>,
     pub(crate) dropped: Dropped,
     /// What the session let go of, in all.
     pub(crate) garbage: Rc<Cell<usize>>,
@@ -71,7 +76,7 @@ pub(crate) struct Served {
     pub(crate) service: Option<String>,
     pub(crate) references: Vec<Option<Obj>>,
     pub(crate) payload: Bytes,
-    pub(crate) cost: u64,
+    pub(crate) cost: Cost,
     pub(crate) deadline: Option<Time>,
     pub(crate) depth: u32,
 }
@@ -132,15 +137,13 @@ impl Side {
     /// Both sides of a new link, their hellos exchanged.
     pub(crate) fn both(limits: [Limits; 2], lease: Duration) -> [Self; 2] {
         let nodes = [NodeId::random(), NodeId::random()];
-        let hellos = [0, 1].map(|side| Hello::new(nodes[side], &limits[side], lease));
-        [0, 1].map(|side| {
-            let mine = Handshake::new(hellos[side].clone());
-            let theirs = Handshake::new(hellos[1 - side].clone());
-            let frame = split_frame(&mut theirs.hello()).unwrap().unwrap();
-            let established = mine.handle_frame(&frame).unwrap();
+        let [a, b] = connect(nodes, &limits, lease);
+        let [for_a, for_b] = limits;
+        [(a, for_a), (b, for_b)].map(|(established, limits)| {
+            let peer = established.peer.node;
             Self {
-                session: Session::new(established, limits[side].clone(), Time::START),
-                peer: nodes[1 - side],
+                session: Session::new(established, limits.clone(), Time::START),
+                peer,
                 exported: Exported::default(),
                 read: BytesMut::new(),
                 calls: Vec::new(),
@@ -148,12 +151,14 @@ impl Side {
                 cancelled: Vec::new(),
                 closing: false,
                 goodbye: None,
+                revoked: 0,
+                merged: None,
                 dropped: Dropped::default(),
                 garbage: Rc::default(),
                 woken: Arc::default(),
                 heard: Vec::new(),
                 keeps_heard: true,
-                limits: limits[side].clone(),
+                limits,
             }
         })
     }
@@ -235,6 +240,8 @@ impl Side {
             Event::Cancel(id) => self.cancelled.push(id),
             Event::Closing => self.closing = true,
             Event::Goodbye(reason) => self.goodbye = Some(reason),
+            Event::Revoked => self.revoked += 1,
+            Event::Merge(link) => self.merged = Some(link),
         }
     }
 
@@ -271,10 +278,34 @@ impl Side {
         self.carry_out();
     }
 
+    /// Its connection is lost: the handlers of all calls are dropped.
+    #[track_caller]
+    pub(crate) fn suspend(&mut self, now: Time) {
+        let mut serving = self.session.suspend(now);
+        let mut open: Vec<_> = self.calls.drain(..).map(|call| call.id).collect();
+        serving.sort_by_key(|call| call.id.0);
+        open.sort_by_key(|call| call.id.0);
+        assert_eq!(serving, open, "the handlers to be dropped");
+        self.read.clear();
+        self.carry_out();
+        assert!(!self.session.has_output());
+    }
+
     pub(crate) fn refuse(&mut self, id: ServedId, error: RemoteError) {
         self.session.refuse(id, error);
         self.carry_out();
     }
+}
+
+/// What both sides know once their hellos are exchanged. A dials, B accepts.
+pub(crate) fn connect(nodes: [NodeId; 2], limits: &[Limits; 2], lease: Duration) -> [Established; 2] {
+    let [dialler, acceptor] = [0, 1].map(|side| Hello::new(nodes[side], &limits[side], lease));
+    let acceptor = Hello { ticket: Some(Ticket::random()), ..acceptor };
+    let handshakes = [Handshake::dial(dialler), Handshake::accept(acceptor)];
+    [0, 1].map(|side| {
+        let frame = split_frame(&mut handshakes[1 - side].hello()).unwrap().unwrap();
+        handshakes[side].handle_frame(&frame).unwrap()
+    })
 }
 
 fn fnv(text: &str) -> u64 {

@@ -91,7 +91,8 @@ fn description(interface: &Interface) -> TokenStream {
         let (cfgs, name) = (&method.cfgs, &method.name);
         let (constant, id) = (names::method(index), names::method_id(index));
         let signature = method.signature_text();
-        let described = quote_spanned!(name.span()=> __rmi::Method::new(__NAME, #name, #signature));
+        let idempotent = method.idempotent.then(|| quote!(.idempotent()));
+        let described = quote_spanned!(name.span()=> __rmi::Method::new(__NAME, #name, #signature)#idempotent);
         quote! {
             #(#cfgs)* const #constant: __rmi::Method = #described;
             #(#cfgs)* const #id: __rmi::MethodId = #constant.id;

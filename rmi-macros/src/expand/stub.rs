@@ -26,19 +26,22 @@ fn implement(index: usize, method: &Method) -> TokenStream {
     let Method { cfgs, sig, parameters, .. } = method;
     let constant = names::method(index);
     let result = result_codec(method);
+    let out = if parameters.is_empty() { quote!(_) } else { quote!(__out) };
     let encode = parameters.iter().map(|parameter| {
         let ident = &parameter.ident;
         let codec = argument_codec(parameter);
         let value = if parameter.by_reference { quote!(#ident) } else { quote!(&#ident) };
-        quote!(#codec.encode(__rmi::OutgoingCall::encoder(&mut __call), #value);)
+        quote!(#codec.encode(__out, #value);)
     });
     quote! {
         #(#cfgs)*
         #sig {
             use __rmi::{BulkArg as _, BulkRet as _, SerdeArg as _, SerdeRet as _};
-            let mut __call = __rmi::Stub::call(self, &#constant);
-            #(#encode)*
-            let __answer = __rmi::OutgoingCall::send(__call).await;
+            // Called again where the call goes again; it owns the arguments until then.
+            let mut __encode = move |#out: &mut __rmi::ArgumentEncoder| {
+                #(#encode)*
+            };
+            let __answer = __rmi::Stub::call(self, &#constant, &mut __encode).await;
             #result.decode(__answer)
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Method {
     pub(crate) parameters: Vec<Parameter>,
     /// The whole type that it returns.
     pub(crate) result: Type,
+    /// Whether it may run more than once for one call.
+    pub(crate) idempotent: bool,
 }
 
 /// A parameter: `name: ty`.
@@ -53,7 +55,8 @@ impl Method {
         }
         let name = options.name.unwrap_or_else(|| LitStr::new(&sig.ident.unraw().to_string(), sig.ident.span()));
         let cfgs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect();
-        Some(Self { cfgs, name, sig, parameters, result: result? })
+        let idempotent = options.idempotent.is_some();
+        Some(Self { cfgs, name, sig, parameters, result: result?, idempotent })
     }
 
     /// The signature as text: what the fingerprint is made of.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rmi_core::Node;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
 use crate::{
     cable::Cable,
     greeter::{
-        PATIENCE, answering, attentive, beside, client_of, greeter, mem, server_of, transports, unbound, until, watched,
+        PATIENCE, answering, at_a_cable, attentive, beside, client_of, greeter, mem, server_of, transports, unbound,
+        until, watched,
     },
 };
 
@@ -86,7 +86,7 @@ async fn the_name_of_a_lost_server_may_be_taken() {
     // The lease of the lost server is 30 s, longer than the patience of this test.
     let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
     let cable = Cable::to(&names.url()).await;
-    let lost = Node::builder().listen("tcp://127.0.0.1:0").start().await.unwrap();
+    let lost = at_a_cable().listen("tcp://127.0.0.1:0").start().await.unwrap();
     let at_lost = Registry::connect_with(&lost, &cable.url()).await.unwrap();
     at_lost.bind("a", &greeter("lost")).await.unwrap();
     let (_server, at_server) = server_of(&names, "tcp://127.0.0.1:0").await;
@@ -110,7 +110,7 @@ async fn a_server_cut_off_for_a_lease_binds_again_and_yields_to_who_took_its_nam
     let cable = Cable::to(&names.url()).await;
     let url = cable.url();
     let lease = Duration::from_millis(600);
-    let server = Node::builder().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
+    let server = at_a_cable().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
     let at_server = Registry::connect_with(&server, &url).await.unwrap();
     let (yielding, alive) = watched("old");
     at_server.bind("mine", &greeter("mine")).await.unwrap();

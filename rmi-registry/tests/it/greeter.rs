@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rmi_core::{Node, Remote};
+use rmi_core::{DialPolicy, Node, NodeBuilder, Remote};
 use rmi_macros::remote;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
@@ -103,6 +103,11 @@ pub(crate) async fn server_of(registry: &RegistryServer, listen: &str) -> (Node,
     let node = Node::builder().listen(listen).start().await.unwrap();
     let handle = Registry::connect_with(&node, &registry.url()).await.unwrap();
     (node, handle)
+}
+
+/// A node that dials no endpoint on the word of a peer: when its cable is cut, it is cut off.
+pub(crate) fn at_a_cable() -> NodeBuilder {
+    Node::builder().dial_policy(DialPolicy::new(|_, _| false))
 }
 
 /// A client's node, which listens nowhere, and its handle of the registry.

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rmi_core::Node;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
 use crate::{
     cable::Cable,
-    greeter::{Greeter, client_of, greeter, mem, server_of, unbound, until, watched},
+    greeter::{Greeter, at_a_cable, client_of, greeter, mem, server_of, unbound, until, watched},
 };
 
 #[tokio::test]
@@ -39,7 +38,7 @@ async fn a_name_goes_a_lease_after_its_server_was_lost() {
         let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
         let (_client, at_client) = client_of(&names).await;
         let cable = Cable::to(&names.url()).await;
-        let server = Node::builder().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
+        let server = at_a_cable().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
         let at_server = Registry::connect_with(&server, &cable.url()).await.unwrap();
         at_server.bind("a", &greeter("Hello")).await.unwrap();
 

@@ -13,6 +13,8 @@ use crate::{
 const PEER: NodeId = NodeId::from_bytes([0xbb; 16]);
 const OWNER: NodeId = NodeId::from_bytes([0xcc; 16]);
 const OBJECT: ObjectId = ObjectId::from_bytes([0x0b; 16]);
+const LINK: LinkId = LinkId::from_bytes([0x11; 16]);
+const SECRET: Secret = Secret::from_bytes([0x5e; 16]);
 const SLOT: Slot = Slot { index: 5, generation: 1 };
 
 pub(super) fn all() -> Vec<Case> {
@@ -34,6 +36,8 @@ fn hellos() -> Vec<Case> {
         token: Some(Bytes::from_static(b"secret")),
         ..least.clone()
     };
+    let resuming = Hello { expected: Some(PEER), resumes: true, ..least.clone() };
+    let accepting = Hello { ticket: Some(Ticket { link: LINK, secret: SECRET }), ..least.clone() };
     vec![
         Case {
             name: "hello",
@@ -71,6 +75,45 @@ fn hellos() -> Vec<Case> {
                 (4, "longest message: 128 MiB"),
                 (3, "lease: 30000 ms"),
                 (7, "token: length, \"secret\""),
+            ],
+        },
+        Case {
+            name: "hello of a dialler that resumes",
+            message: Message::Hello(resuming),
+            fields: &[
+                (4, "magic: \"RMI\\x01\""),
+                (1, "least version: 1"),
+                (1, "greatest version: 1"),
+                (8, "features, little-endian"),
+                (16, "node id"),
+                (1, "flags: expected node"),
+                (16, "expected node id"),
+                (1, "endpoints: none"),
+                (2, "call credit: 4096"),
+                (4, "byte credit: 16 MiB"),
+                (4, "longest message: 128 MiB"),
+                (3, "lease: 30000 ms"),
+                (2, "extension 2, resumes: no bytes"),
+            ],
+        },
+        Case {
+            name: "hello of an acceptor",
+            message: Message::Hello(accepting),
+            fields: &[
+                (4, "magic: \"RMI\\x01\""),
+                (1, "least version: 1"),
+                (1, "greatest version: 1"),
+                (8, "features, little-endian"),
+                (16, "node id"),
+                (1, "flags: none"),
+                (1, "endpoints: none"),
+                (2, "call credit: 4096"),
+                (4, "byte credit: 16 MiB"),
+                (4, "longest message: 128 MiB"),
+                (3, "lease: 30000 ms"),
+                (2, "extension 3, ticket: 32 bytes"),
+                (16, "link id"),
+                (16, "secret"),
             ],
         },
     ]
@@ -258,11 +301,7 @@ fn objects() -> Vec<Case> {
             message: Message::Acquire(Acquire { id: CallId(8), object: OBJECT }),
             fields: &[(1, "call id: 8"), (16, "object id")],
         },
-        Case {
-            name: "revoked (not offered yet)",
-            message: Message::Revoked(SLOT),
-            fields: &[(2, "slot 5, generation 1")],
-        },
+        Case { name: "revoked", message: Message::Revoked(SLOT), fields: &[(2, "slot 5, generation 1")] },
         Case {
             name: "define a method",
             message: Message::Define(Definition::Method {
@@ -333,7 +372,23 @@ fn link() -> Vec<Case> {
         },
         Case { name: "ping", message: Message::Ping(9), fields: &[(1, "number: 9")] },
         Case { name: "pong", message: Message::Pong(9), fields: &[(1, "number: 9")] },
-        Case { name: "closing", message: Message::Closing(Closing { taken: 12 }), fields: &[(1, "calls taken: 12")] },
+        Case {
+            name: "closing",
+            message: Message::Closing(Closing { taken: 12 }),
+            fields: &[(1, "messages taken: 12")],
+        },
+        Case { name: "ack", message: Message::Ack(Ack { received: 300 }), fields: &[(2, "messages received: 300")] },
+        Case {
+            name: "resume",
+            message: Message::Resume(Resume { link: LINK, secret: SECRET, epoch: 2, received: 300 }),
+            fields: &[(16, "link id"), (16, "secret"), (1, "epoch: 2"), (2, "messages received: 300")],
+        },
+        Case {
+            name: "resume refused",
+            message: Message::ResumeRefused(ResumeRefused { reason: "its lease is over".to_owned() }),
+            fields: &[(18, "reason: length, \"its lease is over\"")],
+        },
+        Case { name: "merge", message: Message::Merge(Merge { link: LINK }), fields: &[(16, "link id")] },
         Case {
             name: "goodbye",
             message: Message::Goodbye(Goodbye { reason: "shutting down".to_owned() }),

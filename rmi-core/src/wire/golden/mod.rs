@@ -28,6 +28,10 @@ impl Case {
         out
     }
 
+    fn has_extension(&self) -> bool {
+        matches!(&self.message, Message::Hello(hello) if hello.resumes || hello.ticket.is_some())
+    }
+
     /// The section of the file: the name, then each field on lines of at most 16 bytes.
     fn section(&self) -> String {
         let frame = self.frame();
@@ -119,7 +123,11 @@ fn no_message_may_be_cut_or_go_on() {
         let body = case.frame().freeze().slice(5..);
         for cut in 0..body.len() {
             let decoded = Message::decode(kind, body.slice(..cut), &limits);
-            assert!(decoded.is_err() || !ends_with_the_frame, "{} cut at {cut}: {decoded:?}", case.name);
+            // A hello is whole without its extensions.
+            let without_extension =
+                matches!(&decoded, Ok(Message::Hello(hello)) if !hello.resumes && hello.ticket.is_none());
+            let may_be = !ends_with_the_frame || (without_extension && case.has_extension());
+            assert!(decoded.is_err() || may_be, "{} cut at {cut}: {decoded:?}", case.name);
         }
         let longer = [&body[..], &[0]].concat();
         let decoded = Message::decode(kind, longer.into(), &limits);

@@ -78,6 +78,14 @@ pub(crate) enum Step {
     Goodbye {
         side: usize,
     },
+    /// The connection is lost; the link may be resumed.
+    Lose {
+        b_notices: bool,
+    },
+    /// A takes the link up again, and may lose the answer.
+    Resume {
+        loses_answer: bool,
+    },
     Cut,
 }
 
@@ -161,6 +169,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..2500u64).prop_map(|millis| Step::Time { millis }),
         1 => side().prop_map(|side| Step::Close { side }),
         1 => side().prop_map(|side| Step::Goodbye { side }),
+        3 => any::<bool>().prop_map(|b_notices| Step::Lose { b_notices }),
+        4 => any::<bool>().prop_map(|loses_answer| Step::Resume { loses_answer }),
         1 => Just(Step::Cut),
     ]
 }

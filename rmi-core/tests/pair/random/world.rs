@@ -128,11 +128,15 @@ impl World {
             Step::Deliver { side, max } => drop(self.pair.deliver(side, max)),
             Step::Exchange => self.pair.run(),
             Step::Time { millis } => self.pass_time(Duration::from_millis(millis)),
+            // Without a connection there is nobody to tell: the driver ends the link.
+            Step::Close { .. } | Step::Goodbye { .. } if self.is_suspended() => self.cut(),
             Step::Close { side } => self.pair.sides[side].session.close(),
             Step::Goodbye { side } => {
                 self.pair.sides[side].session.goodbye("so long");
                 self.goodbye = true;
             }
+            Step::Lose { b_notices } => self.lose(b_notices),
+            Step::Resume { loses_answer } => self.resume(loses_answer),
             Step::Cut => self.cut(),
         }
         self.pair.sides.iter_mut().for_each(|side| side.carry_out());
@@ -197,7 +201,7 @@ impl World {
     fn acquire(&mut self, side: usize, object: &Index) {
         let id = if self.ids.is_empty() { ObjectId::random() } else { *object.get(&self.ids) };
         let tag = self.calls.len() as u32;
-        let Ok(key) = self.pair.sides[side].session.start_acquire(id, None) else { return };
+        let Ok(key) = self.pair.sides[side].session.start_acquire(self.pair.now, id, None) else { return };
         let (keeps, woken) = (false, Arc::default());
         let (order, key, end, kept) = (None, Some(key), None, None);
         self.calls.push(Call { side, tag, order, key, end, kept, keeps, woken, seen: None });
@@ -307,6 +311,28 @@ impl World {
         }
     }
 
+    /// The connection is lost, unless the link is about to end anyway.
+    fn lose(&mut self, b_notices: bool) {
+        let resumable = self.pair.sides.iter().all(|side| side.session.is_resumable());
+        if resumable && !self.lost && !self.is_suspended() {
+            self.pair.lose(b_notices);
+        }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.pair.sides.iter().any(|side| side.session.is_suspended())
+    }
+
+    fn resume(&mut self, loses_answer: bool) {
+        let [a, b] = &self.pair.sides;
+        if self.lost || !a.session.is_suspended() || !b.session.is_resumable() {
+            return;
+        }
+        if self.pair.try_resume(loses_answer) {
+            self.poll_all(true);
+        }
+    }
+
     /// The link is lost: at both sides at once, since nothing can be told over it.
     fn cut(&mut self) {
         if std::mem::replace(&mut self.lost, true) {
@@ -367,6 +393,9 @@ impl World {
         if self.goodbye {
             self.pair.run();
             self.cut();
+        }
+        if self.pair.sides[0].session.is_suspended() {
+            if self.pair.sides[1].session.is_resumable() { self.resume(false) } else { self.cut() }
         }
         if !self.lost {
             self.come_to_rest();

@@ -1,0 +1,115 @@
+//! When a call that failed goes again: only where that cannot run it twice, or where it may.
+
+use std::time::Duration;
+
+use crate::{
+    error::{Certainty, ErrorKind, RemoteError},
+    time::Time,
+};
+
+/// The first pause before another attempt, and the longest.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The attempts of one call.
+#[derive(Debug)]
+pub(crate) struct Retries {
+    /// The method may run more than once.
+    idempotent: bool,
+    /// The reference has a name, which may be looked up anew.
+    named: bool,
+    count: u32,
+    /// When the call is given up, from the first failure on.
+    until: Option<Time>,
+}
+
+impl Retries {
+    pub(crate) const fn new(idempotent: bool, named: bool) -> Self {
+        Self { idempotent, named, count: 0, until: None }
+    }
+
+    /// How long to wait before the call goes again; `None` where it does not. `patience` bounds all
+    /// attempts together, from the first failure on.
+    pub(crate) fn again(&mut self, error: &RemoteError, now: Time, patience: Duration) -> Option<Duration> {
+        let until = *self.until.get_or_insert(now + patience);
+        if !self.may_go(error) {
+            return None;
+        }
+        let pause = match self.count {
+            0 => Duration::ZERO,
+            count => PAUSE.saturating_mul(1 << (count - 1).min(16)).min(PAUSE_MAX),
+        };
+        self.count += 1;
+        (now + pause < until).then_some(pause)
+    }
+
+    fn may_go(&self, error: &RemoteError) -> bool {
+        let did_not_run = matches!(error.certainty(), Certainty::NotSent | Certainty::NotExecuted);
+        match error.kind() {
+            // The link was lost or is closing; another may be there.
+            ErrorKind::ConnectionLost | ErrorKind::Shutdown => did_not_run || self.idempotent,
+            // Its server may have restarted, and have bound the name anew.
+            ErrorKind::NoSuchObject | ErrorKind::Unreachable => did_not_run && self.named,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn goes(idempotent: bool, named: bool, kind: ErrorKind, certainty: Certainty) -> bool {
+        let error = RemoteError::new(kind, "").with_certainty(certainty);
+        Retries::new(idempotent, named).again(&error, Time::START, PATIENCE).is_some()
+    }
+
+    #[test]
+    fn a_call_goes_again_only_where_it_certainly_did_not_run() {
+        use Certainty::{Executed, NotExecuted, NotSent, Unknown};
+        for kind in [ErrorKind::ConnectionLost, ErrorKind::Shutdown] {
+            for certainty in [NotSent, NotExecuted] {
+                assert!(goes(false, false, kind, certainty), "{kind:?} {certainty:?}");
+            }
+            for certainty in [Executed, Unknown] {
+                assert!(!goes(false, false, kind, certainty), "{kind:?} {certainty:?}");
+                assert!(goes(true, false, kind, certainty), "an idempotent one does: {kind:?} {certainty:?}");
+            }
+        }
+        let others = [
+            ErrorKind::DeadlineExceeded,
+            ErrorKind::Cancelled,
+            ErrorKind::Overloaded,
+            ErrorKind::NoSuchMethod,
+            ErrorKind::Panicked,
+            ErrorKind::Protocol,
+            ErrorKind::Marshal,
+        ];
+        for kind in others {
+            assert!(!goes(true, true, kind, NotSent), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_name_is_tried_again_where_the_object_is_gone() {
+        for kind in [ErrorKind::NoSuchObject, ErrorKind::Unreachable] {
+            assert!(goes(false, true, kind, Certainty::NotSent));
+            assert!(!goes(false, false, kind, Certainty::NotSent));
+            assert!(!goes(true, true, kind, Certainty::Unknown));
+        }
+    }
+
+    #[test]
+    fn attempts_come_to_an_end() {
+        let error = RemoteError::new(ErrorKind::ConnectionLost, "").with_certainty(Certainty::NotSent);
+        let (mut retries, mut now, mut attempts) = (Retries::new(false, false), Time::START, 0);
+        while let Some(pause) = retries.again(&error, now, PATIENCE) {
+            now = now + pause;
+            attempts += 1;
+            assert!(attempts < 100);
+        }
+        assert!(attempts > 5 && now.since_start() <= PATIENCE, "{attempts} attempts until {now:?}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The calls served for the peer of one link.
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, hash_map::Entry};
+
+use crate::wire::CallId;
+
+/// A call served, as its callee knows it. Once it is answered the caller may use its id again, for
+/// another call: the serial tells the two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServedId {
+    /// The caller's id for it.
+    pub id: CallId,
+    serial: u64,
+}
+
+/// The calls served for the peer: each is answered exactly once.
+#[derive(Debug, Default)]
+pub(crate) struct CallsServed {
+    open: HashMap<CallId, u64, RandomState>,
+    /// How many calls were taken, over all connections of the link.
+    taken: u64,
+}
+
+impl CallsServed {
+    /// A call arrived; `None` where its id is still reserved.
+    pub(crate) fn start(&mut self, id: CallId) -> Option<ServedId> {
+        let Entry::Vacant(place) = self.open.entry(id) else { return None };
+        let serial = *place.insert(self.taken);
+        self.taken += 1;
+        Some(ServedId { id, serial })
+    }
+
+    /// Whether the call still waits for its answer; it does no more.
+    pub(crate) fn finish(&mut self, call: ServedId) -> bool {
+        match self.open.entry(call.id) {
+            Entry::Occupied(place) if *place.get() == call.serial => {
+                place.remove();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The call of this id, if it waits for its answer.
+    pub(crate) fn find(&self, id: CallId) -> Option<ServedId> {
+        self.open.get(&id).map(|&serial| ServedId { id, serial })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The link is lost: nobody waits for the answers any more.
+    pub(crate) fn lose(&mut self) -> Vec<ServedId> {
+        self.open.drain().map(|(id, serial)| ServedId { id, serial }).collect()
+    }
+}
