@@ -120,7 +120,7 @@ pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
     AnyRemote, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder, NodeError,
-    NodeId, NodeStats, ObjectId, Remote, RemoteError, Result, WeakRemote,
+    NodeId, NodeStats, ObjectId, RelayPolicy, Remote, RemoteError, Result, WeakRemote,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

@@ -46,7 +46,7 @@ pub use error::{Certainty, ErrorKind, RemoteError, Result};
 pub use id::{NodeId, ObjectId};
 pub use limits::Limits;
 pub use named::Resolve;
-pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats};
+pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats, RelayPolicy};
 pub use options::CallOptions;
 pub use remote::{CastError, Remote, WeakRemote};
 

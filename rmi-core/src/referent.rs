@@ -114,8 +114,7 @@ impl Object<dyn Erased> {
 
     /// The reference to it that leads nowhere, and keeps nothing.
     pub(crate) fn dead(&self, node: &Node) -> Referent {
-        let interfaces = self.interfaces.names().to_vec();
-        Referent::Foreign(Import::dead(node, node.id(), self.id, interfaces, "the object was unexported"))
+        Referent::Foreign(Import::dead(node, node.id(), self.id, self.interfaces.clone(), "the object was unexported"))
     }
 
     pub(crate) fn home(&self) -> Option<&WeakNode> {
@@ -177,7 +176,7 @@ impl Referent {
                 }
                 // Exported by another node of this process: this one only shows the way.
                 let endpoints = home.upgrade().map(|home| home.endpoints()).unwrap_or_default();
-                let origin = Origin::Foreign { owner: home.id(), endpoints, held: None };
+                let origin = Origin::Foreign { owner: home.id(), endpoints, route: Vec::new(), held: None };
                 Ok(Passed { object: self.clone(), id: object.id, interfaces: object.interfaces.clone(), origin })
             }
             Self::Foreign(import) => Ok(import.pass(link)),

@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::{
@@ -128,6 +128,21 @@ impl Responder {
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
         }
         recycle(payload);
+    }
+}
+
+impl Responder {
+    /// Answers with what another node has answered.
+    pub(crate) fn pass_on(mut self, outcome: Outcome, payload: &[u8], references: &[Referent]) {
+        let passed = references.iter().map(|referent| referent.pass(&self.node, &self.link));
+        match passed.collect::<Result<Vec<_>, _>>() {
+            Ok(references) => {
+                self.answered = true;
+                let id = self.id;
+                self.link.act(|session| session.reply(id, outcome, references, &mut BytesMut::from(payload)));
+            }
+            Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
+        }
     }
 }
 

@@ -226,7 +226,7 @@ async fn a_call_in_flight_when_the_link_is_lost_is_unknown_and_its_handler_is_dr
     keeper.holds(1).await;
     cable.cut();
     let error = failure(soon(waiting).await.unwrap(), "Gate.pass");
-    assert_eq!((error.kind(), error.certainty()), (ErrorKind::ConnectionLost, rmi::Certainty::Unknown), "{error}");
+    assert_eq!((error.kind(), error.certainty()), (ErrorKind::ConnectionLost, Certainty::Unknown), "{error}");
     keeper.holds(0).await;
     assert_eq!(keeper.entered(), 1);
     until("no call is in flight", || client.stats().calls_in_flight + server.stats().calls_in_flight == 0).await;

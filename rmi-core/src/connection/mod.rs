@@ -33,6 +33,7 @@ use crate::{
     endpoint::Endpoint,
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
+    object::Whereabouts,
     session::{Answer, CallKey, Counts, Directory, Effects, KnownMethod, Peer, Session, StartCall},
     time::Time,
     transport::{PeerAddr, Socket},
@@ -89,7 +90,7 @@ pub(crate) struct Link<O> {
     /// Where this side dialled it.
     dialled: Option<Endpoint>,
     /// Where the peer may be dialled, once the node has looked.
-    dialable: OnceLock<Arc<[Endpoint]>>,
+    whereabouts: OnceLock<Arc<Whereabouts>>,
     /// Bytes that may wait to be written while calls of the peer begin.
     outbox_bytes: u64,
     locked: Mutex<Locked<O>>,
@@ -150,7 +151,7 @@ impl<O: Kept> Link<O> {
             peer: session.peer().clone(),
             addr: Mutex::new(socket.peer()),
             dialled,
-            dialable: OnceLock::new(),
+            whereabouts: OnceLock::new(),
             outbox_bytes,
             locked: Mutex::new(Locked {
                 session,
@@ -306,6 +307,11 @@ impl<O: Kept> Link<O> {
         self.ended.get().is_some() || self.counts().served == 0
     }
 
+    /// Tells the peer which objects of this owner, a third node, are gone for good.
+    pub(crate) fn revoke_of(&self, owner: NodeId, gone: impl Fn(&O) -> bool) {
+        self.act(|session| session.revoke_of(owner, gone));
+    }
+
     /// Whether the peer holds objects of this owner, a third node, through this one.
     pub(crate) fn gives_of(&self, owner: NodeId) -> bool {
         self.locked.lock().session.gives_of(owner)
@@ -412,9 +418,9 @@ impl<O> Link<O> {
         &self.peer
     }
 
-    /// Where the peer may be dialled, as its node says once for all references.
-    pub(crate) fn dialable(&self, look: impl FnOnce() -> Arc<[Endpoint]>) -> &Arc<[Endpoint]> {
-        self.dialable.get_or_init(look)
+    /// Where the peer may be dialled, found once for all references.
+    pub(crate) fn whereabouts(&self, look: impl FnOnce() -> Whereabouts) -> &Arc<Whereabouts> {
+        self.whereabouts.get_or_init(|| Arc::new(look()))
     }
 
     pub(crate) fn peer_addr(&self) -> PeerAddr {

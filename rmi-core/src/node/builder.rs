@@ -8,7 +8,7 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{DialPolicy, Inner, Node, dial::Dials, host, listen::Listeners};
+use super::{DialPolicy, Inner, Node, RelayPolicy, dial::Dials, host, listen::Listeners};
 use crate::{
     connection::Clock,
     endpoint::{Endpoint, EndpointError},
@@ -32,6 +32,7 @@ pub struct NodeBuilder {
     limits: Limits,
     lease: Duration,
     policy: DialPolicy,
+    relay_policy: RelayPolicy,
 }
 
 impl Default for NodeBuilder {
@@ -43,6 +44,7 @@ impl Default for NodeBuilder {
             limits: Limits::default(),
             lease: LEASE,
             policy: DialPolicy::default(),
+            relay_policy: RelayPolicy::default(),
         }
     }
 }
@@ -110,6 +112,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Decides whose objects this node relays calls to.
+    pub fn relay_policy(mut self, policy: RelayPolicy) -> Self {
+        self.relay_policy = policy;
+        self
+    }
+
     /// Starts the node on the current tokio runtime.
     ///
     /// # Errors
@@ -151,6 +159,7 @@ impl NodeBuilder {
             lease: self.lease,
             transports: self.transports,
             policy: self.policy,
+            relay_policy: self.relay_policy,
             advertised,
             listeners,
             links: Mutex::default(),

@@ -186,7 +186,7 @@ impl Node {
             return Err(Unresumed::Refused(shut_down()));
         }
         let mut endpoints: Vec<_> = link.dialled().cloned().into_iter().collect();
-        endpoints.extend(self.peer_endpoints(&link).iter().filter(|named| link.dialled() != Some(named)).cloned());
+        endpoints.extend(self.whereabouts(&link).endpoints.iter().filter(|named| link.dialled() != Some(named)).cloned());
         let dialler = Dialler { expected: Some(link.peer().node), resumes: true };
         let Shaken { socket, established, mut read } = match self.race(endpoints, dialler).await {
             Ok((_, shaken)) => shaken,

@@ -7,20 +7,22 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Node, WeakNode};
+use super::{Node, WeakNode, relay::Relayed};
 use crate::{
     connection::{Driver, Ended, Host, Link, Redial},
     context::{Current, InContext},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
-    id::ObjectId,
+    id::{NodeId, ObjectId},
     import::Import,
+    interface::FENCE,
+    object::{InterfaceSet, Whereabouts},
     referent::{Erased, Object, Referent},
-    session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session},
-    skeleton::{IncomingCall, Request, Responder},
+    session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
+    skeleton::{Handler, IncomingCall, Request, Responder},
     time::Time,
     transport::Socket,
-    wire::{LinkId, Resume},
+    wire::{LinkId, Outcome, Resume},
 };
 
 impl Directory<Referent> for Node {
@@ -44,26 +46,33 @@ impl Host<Referent> for Node {
             link: link.clone(),
             node: self.clone(),
         };
-        let object = match self.resolve(call.target) {
-            Ok(object) => object,
-            Err(error) => {
-                responder.refuse(error);
-                return None;
-            }
-        };
         if call.depth > self.limits().depth {
             let (depth, limit) = (call.depth, self.limits().depth);
             let message = format!("calls nest {depth} deep, and may {limit} deep");
             responder.refuse(RemoteError::new(ErrorKind::Overloaded, message).with_certainty(Certainty::NotExecuted));
             return None;
         }
+        let current = Current { link: link.clone(), deadline: call.deadline, depth: call.depth };
         let (method, fingerprint) = (call.method, call.fingerprint);
+        let object = match self.resolve(link, call.target) {
+            Ok(Callee::Own(object)) => object,
+            Ok(Callee::Elsewhere(import)) => {
+                let name = link.known_method(call.number).map_or_else(|| "?".into(), |known| known.name);
+                let (order, deadline, depth) = (import.id(), call.deadline, call.depth);
+                let relayed = Relayed { method, fingerprint, name, request, deadline, depth };
+                return Some((order, InContext::new(self.relay(import, relayed, responder), current)));
+            }
+            Err(error) => {
+                responder.refuse(error);
+                return None;
+            }
+        };
+        if method == FENCE {
+            return Some((object.id, InContext::new(answer_fence(responder), current)));
+        }
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => {
-                let current = Current { link: link.clone(), deadline: call.deadline, depth: call.depth };
-                Some((object.id, InContext::new(handler, current)))
-            }
+            Ok(handler) => Some((object.id, InContext::new(handler, current))),
             Err(incoming) => {
                 let found = object.interfaces.names().join(", ");
                 let message = format!("the object has no such method; its interfaces are {found}");
@@ -133,6 +142,7 @@ impl Host<Referent> for Node {
             link.discard(given);
         }
         self.leave_giver(link);
+        self.tell_holders(link.peer().node);
         self.0.quiet.notify_waiters();
         self.0.open.send_modify(|open| *open -= 1);
     }
@@ -140,16 +150,18 @@ impl Host<Referent> for Node {
 
 impl Node {
     /// The object that a call is for.
-    fn resolve(&self, target: ArrivedTarget<Referent>) -> Result<Arc<Object<dyn Erased>>, RemoteError> {
+    fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Callee, RemoteError> {
         let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
         let unexported = || refused(ErrorKind::NoSuchObject, "the object was unexported: it is called no more");
         let object = match target {
             ArrivedTarget::Object(Referent::Own(object)) => object,
             ArrivedTarget::Object(Referent::Foreign(dead)) if dead.owner() == self.id() => return Err(unexported()),
-            ArrivedTarget::Object(_) => {
-                let message =
-                    "the object lives on a third node, and this node does not relay calls: let its node listen";
-                return Err(refused(ErrorKind::Unreachable, message));
+            ArrivedTarget::Object(Referent::Foreign(import)) => {
+                return self.may_relay(link, &import).map(|()| Callee::Elsewhere(import));
+            }
+            // Neither is ever given out: what is passed is what it leads to.
+            ArrivedTarget::Object(Referent::Named(_) | Referent::Service(_)) => {
+                return Err(refused(ErrorKind::NoSuchObject, "the reference leads nowhere"));
             }
             ArrivedTarget::Service(name) => self.0.services.lock().get(&name).cloned().ok_or_else(|| {
                 let message = format!("this node serves no {name:?}: is it the right address?");
@@ -157,7 +169,7 @@ impl Node {
             })?,
         };
         // It may have been on its way to a peer when it was unexported.
-        if object.is_unexported() { Err(unexported()) } else { Ok(object) }
+        if object.is_unexported() { Err(unexported()) } else { Ok(Callee::Own(object)) }
     }
 
     /// A reference that arrived, as this node sees it: its own object again, or one of another.
@@ -166,10 +178,11 @@ impl Node {
             Received::Returned(referent) => referent,
             Received::Revoked => {
                 let why = "the reference was revoked before it came back";
-                Referent::Foreign(Import::dead(self, self.id(), ObjectId::from_bytes([0; 16]), Vec::new(), why))
+                let nothing = (ObjectId::from_bytes([0; 16]), InterfaceSet::new(Vec::new()));
+                Referent::Foreign(Import::dead(self, self.id(), nothing.0, nothing.1, why))
             }
             Received::Held(held) => {
-                let owner = held.third.as_ref().map_or_else(|| link.peer().node, |(owner, _)| *owner);
+                let owner = held.third.as_ref().map_or_else(|| link.peer().node, |third| third.owner);
                 if owner == self.id() { self.come_home(link, held) } else { self.import(link, held) }
             }
         }
@@ -183,14 +196,28 @@ impl Node {
             Some(object) => Referent::Own(object),
             None => {
                 let why = "the object has been dropped by its node, which is this one";
-                let interfaces = held.interfaces.names().to_vec();
-                Referent::Foreign(Import::dead(self, self.id(), held.id, interfaces, why))
+                Referent::Foreign(Import::dead(self, self.id(), held.id, held.interfaces, why))
             }
         }
     }
 
-    fn import(&self, link: &Arc<Link<Referent>>, held: HeldReference) -> Referent {
+    fn import(&self, link: &Arc<Link<Referent>>, mut held: HeldReference) -> Referent {
         let third = held.third.is_some();
+        if let Some(Third { owner, endpoints, route }) = &mut held.third
+            && route.contains(&self.id())
+        {
+            // Whoever called it by way of the giver would come back here. This node gave it out, and has it.
+            if let Some(known) = self.given_of(*owner, held.id) {
+                link.release(held.slot);
+                return known;
+            }
+            route.clear();
+            if endpoints.is_empty() {
+                link.release(held.slot);
+                let why = "the reference leads back to this node, which does not hold the object any more";
+                return Referent::Foreign(Import::dead(self, *owner, held.id, held.interfaces, why));
+            }
+        }
         let import = Import::new(self, link, held);
         if third {
             let mut pins = self.0.pins.lock();
@@ -204,16 +231,31 @@ impl Node {
         Referent::Foreign(import)
     }
 
+    /// An object of another node that this node has given out.
+    fn given_of(&self, owner: NodeId, id: ObjectId) -> Option<Referent> {
+        self.links().iter().find_map(|link| link.given_of(owner, id))
+    }
+
     /// Where the peer itself may be dialled.
-    pub(crate) fn peer_endpoints(&self, link: &Link<Referent>) -> Arc<[Endpoint]> {
-        link.dialable(|| self.dialable(link, &link.peer().endpoints)).clone()
+    pub(crate) fn whereabouts(&self, link: &Link<Referent>) -> Arc<Whereabouts> {
+        let look = || Whereabouts { endpoints: self.dialable(link, &link.peer().endpoints).collect(), route: Vec::new() };
+        link.whereabouts(look).clone()
     }
 
     /// The endpoints that this node may dial of those that a peer named, as seen from here.
-    pub(crate) fn dialable(&self, link: &Link<Referent>, named: &[Endpoint]) -> Arc<[Endpoint]> {
+    pub(crate) fn dialable<'a>(&self, link: &Link<Referent>, named: &'a [Endpoint]) -> impl Iterator<Item = Endpoint> {
         let seen = link.peer_addr();
-        let as_seen = named.iter().map(|endpoint| endpoint.seen_from(seen.ip()));
-        as_seen.filter(|endpoint| self.0.policy.allows(endpoint, &seen)).collect()
+        let as_seen = named.iter().map(|endpoint| endpoint.seen_from(seen.ip())).collect::<Vec<_>>();
+        as_seen.into_iter().filter(move |endpoint| self.0.policy.allows(endpoint, &seen))
+    }
+
+    /// The link to an owner has ended: those who hold its objects through this node hear of those that
+    /// cannot be found anew.
+    fn tell_holders(&self, owner: NodeId) {
+        let is_gone = |referent: &Referent| matches!(referent, Referent::Foreign(import) if import.is_gone());
+        for link in self.links().iter().filter(|link| link.gives_of(owner)) {
+            link.revoke_of(owner, is_gone);
+        }
     }
 
     /// A node that gave references of others goes: each is asked of its owner now, while the
@@ -255,6 +297,18 @@ impl Node {
         self.spawn(driver.drive());
         link
     }
+}
+
+/// Whom a call is for.
+enum Callee {
+    Own(Arc<Object<dyn Erased>>),
+    /// An object of another node, which this one passes the call on to.
+    Elsewhere(Arc<Import>),
+}
+
+/// Whatever was called before it on the same object has begun.
+fn answer_fence(responder: Responder) -> Handler {
+    Box::pin(async move { responder.pass_on(Outcome::Ok, &[], &[]) })
 }
 
 /// Ends leases as they run out.

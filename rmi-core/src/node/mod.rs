@@ -6,6 +6,7 @@ mod dial;
 mod host;
 mod listen;
 mod policy;
+mod relay;
 mod stats;
 
 use std::{
@@ -28,7 +29,7 @@ use tokio::{
 
 pub use self::{
     builder::{NodeBuilder, NodeError},
-    policy::DialPolicy,
+    policy::{DialPolicy, RelayPolicy},
     stats::NodeStats,
 };
 use self::{dial::Dials, listen::Listeners};
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     lease: Duration,
     transports: Transports,
     policy: DialPolicy,
+    relay_policy: RelayPolicy,
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     /// All links, by their numbers.
@@ -263,6 +265,10 @@ impl Node {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn relay_policy(&self) -> &RelayPolicy {
+        &self.0.relay_policy
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -3,7 +3,9 @@
 mod interfaces;
 mod lease;
 mod table;
+mod whereabouts;
 
 pub use interfaces::InterfaceSet;
 pub use lease::Leases;
 pub use table::ObjectTable;
+pub use whereabouts::Whereabouts;

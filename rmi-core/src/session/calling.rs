@@ -406,13 +406,13 @@ impl<O: Clone> Session<O> {
         kept.counted.push(slot);
         match &passed.origin {
             Origin::Own => Descriptor::Mine { slot, object: passed.id, interfaces },
-            Origin::Foreign { owner, endpoints, .. } => Descriptor::Third {
+            Origin::Foreign { owner, endpoints, route, .. } => Descriptor::Third {
                 slot,
                 object: passed.id,
                 interfaces,
                 owner: *owner,
                 endpoints: endpoints.clone(),
-                route: Vec::new(),
+                route: route.clone(),
             },
         }
     }

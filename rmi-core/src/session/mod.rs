@@ -47,7 +47,7 @@ pub use self::{
     definitions::{KnownMethod, MethodRef},
     effects::Effects,
     handshake::{Established, Handshake, HandshakeError},
-    references::{HeldReference, Origin, Passed, Received},
+    references::{HeldReference, Origin, Passed, Received, Third},
     served::ServedId,
     serving::{Arrived, ArrivedTarget, Cost, Directory},
 };
@@ -426,6 +426,14 @@ impl<O: Clone> Session<O> {
     pub fn unexport(&mut self, id: &ObjectId, dead: O) {
         if let Some((slot, object)) = self.exports.replace(id, dead) {
             self.effects.garbage.push(object);
+            self.send_revoked(slot);
+        }
+    }
+
+    /// Tells the peer which objects of this owner, a third node, are gone for good: it holds them through
+    /// this node, and would not hear of it otherwise.
+    pub fn revoke_of(&mut self, owner: NodeId, gone: impl Fn(&O) -> bool) {
+        for slot in self.exports.gone_of(owner, gone) {
             self.send_revoked(slot);
         }
     }

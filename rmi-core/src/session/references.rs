@@ -29,9 +29,10 @@ impl<O> Passed<O> {
         const OWN_LEN_MAX: u64 = 1 + 5 + 5 + 16 + 5;
         match &self.origin {
             Origin::Own => OWN_LEN_MAX,
-            Origin::Foreign { endpoints, .. } => {
+            Origin::Foreign { endpoints, route, .. } => {
+                let route = 16 * route.len() as u64;
                 let endpoints = endpoints.iter().take(ENDPOINTS_MAX).map(|endpoint| 2 + endpoint.to_string().len());
-                OWN_LEN_MAX + 16 + 1 + 1 + endpoints.sum::<usize>() as u64
+                OWN_LEN_MAX + 16 + 1 + 1 + route + endpoints.sum::<usize>() as u64
             }
         }
     }
@@ -48,6 +49,8 @@ pub enum Origin {
         owner: NodeId,
         /// Where the owner listens, as far as known.
         endpoints: Vec<Endpoint>,
+        /// The nodes that relay to it, this one first; empty where it does not.
+        route: Vec<NodeId>,
         /// The slot in which this node holds it over this very link, if it does.
         held: Option<Slot>,
     },
@@ -74,8 +77,19 @@ pub struct HeldReference {
     pub id: ObjectId,
     /// All its interfaces.
     pub interfaces: InterfaceSet,
-    /// The owner, where it is not the peer itself, and where it listens.
-    pub third: Option<(NodeId, Vec<Endpoint>)>,
+    /// The owner, where it is not the peer itself.
+    pub third: Option<Third>,
+}
+
+/// The owner of an object that is held through another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Third {
+    /// The node.
+    pub owner: NodeId,
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+    /// The nodes that relay to it, the peer first; empty where the peer does not.
+    pub route: Vec<NodeId>,
 }
 
 /// The objects given out over one link, by slot. A slot's generation grows each time that it is
@@ -204,6 +218,17 @@ impl<O: Clone> Exports<O> {
     pub(crate) fn take_all(&mut self) -> Vec<O> {
         let all = std::mem::take(self);
         all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
+    }
+
+    /// The slots in which objects of this owner, another node, are given out that are `gone`.
+    pub(crate) fn gone_of(&self, owner: NodeId, gone: impl Fn(&O) -> bool) -> Vec<Slot> {
+        let of_owner = self.foreign.iter().filter(|((of, _), _)| *of == owner).map(|(_, index)| *index);
+        let slots = of_owner.filter_map(|index| {
+            let place = self.slots.get(index as usize)?;
+            let given = place.given.as_ref().filter(|given| gone(&given.object))?;
+            Some((given, Slot { index, generation: place.generation }))
+        });
+        slots.map(|(_, slot)| slot).collect()
     }
 
     /// An object of another node that is given out.

@@ -8,7 +8,7 @@ use super::{
     credit::byte_cost,
     cut,
     definitions::KnownMethod,
-    references::{HeldReference, Origin, Passed, Received},
+    references::{HeldReference, Origin, Passed, Received, Third},
     served::ServedId,
 };
 use crate::{
@@ -236,8 +236,8 @@ impl<O: Clone> Session<O> {
                 return Ok(returned.map_or(Received::Revoked, Received::Returned));
             }
             Descriptor::Mine { slot, object, interfaces } => (slot, object, interfaces, None),
-            Descriptor::Third { slot, object, interfaces, owner, endpoints, .. } => {
-                (slot, object, interfaces, Some((owner, endpoints)))
+            Descriptor::Third { slot, object, interfaces, owner, endpoints, route } => {
+                (slot, object, interfaces, Some(Third { owner, endpoints, route }))
             }
         };
         let interfaces = self.learnt.interfaces(interfaces)?.clone();

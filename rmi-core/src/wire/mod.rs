@@ -31,6 +31,6 @@ pub use message::{
     Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
     Message, MethodNumber, Part, Refusal, Release, Slot,
 };
-pub use reference::Descriptor;
+pub use reference::{Descriptor, ROUTE_LEN_MAX};
 pub use reply::{Outcome, Reply, ReplyHead};
 pub use resume::{LinkId, Resume, ResumeRefused, Secret, Ticket};

@@ -84,7 +84,10 @@ impl Obj {
         };
         let origin = match third {
             None => Origin::Own,
-            Some(owner) => Origin::Foreign { owner, endpoints: vec!["mem://third".parse().unwrap()], held },
+            Some(owner) => {
+                let endpoints = vec!["mem://third".parse().unwrap()];
+                Origin::Foreign { owner, endpoints, route: vec![NodeId::from_bytes([7; 16])], held }
+            }
         };
         Passed { object: self.clone(), id: self.id(), interfaces: interfaces(), origin }
     }
@@ -93,7 +96,7 @@ impl Obj {
         match reference {
             Received::Returned(object) => Some(object),
             Received::Held(HeldReference { slot, id, third, .. }) => {
-                let (third, dropped) = (third.map(|(owner, _)| owner), dropped.clone());
+                let (third, dropped) = (third.map(|third| third.owner), dropped.clone());
                 Some(Self::Held(Rc::new(Handle { slot, id, third, dropped })))
             }
             Received::Revoked => None,

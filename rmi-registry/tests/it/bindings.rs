@@ -7,7 +7,7 @@ use rmi_registry::{Registry, RegistryError, RegistryServer};
 use crate::{
     cable::Cable,
     greeter::{
-        PATIENCE, answering, at_a_cable, attentive, beside, client_of, greeter, mem, server_of, transports, unbound,
+        PATIENCE, answering, at_a_cable, attentive, beside, client_of, greeter, mem, sedentary, server_of, transports, unbound,
         until, watched,
     },
 };
@@ -106,7 +106,7 @@ async fn the_name_of_a_lost_server_may_be_taken() {
 
 #[tokio::test]
 async fn a_server_cut_off_for_a_lease_binds_again_and_yields_to_who_took_its_name() {
-    let names = attentive("rmi://127.0.0.1:0").await;
+    let names = sedentary(Duration::from_secs(3)).await;
     let cable = Cable::to(&names.url()).await;
     let url = cable.url();
     let lease = Duration::from_millis(600);

@@ -105,6 +105,12 @@ pub(crate) async fn server_of(registry: &RegistryServer, listen: &str) -> (Node,
     (node, handle)
 }
 
+/// A registry that dials no server: when the link to one is lost, it is not found by its endpoints.
+pub(crate) async fn sedentary(lease: Duration) -> RegistryServer {
+    let node = at_a_cable().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();
+    RegistryServer::builder().node(&node).start().await.unwrap()
+}
+
 /// A node that dials no endpoint on the word of a peer: when its cable is cut, it is cut off.
 pub(crate) fn at_a_cable() -> NodeBuilder {
     Node::builder().dial_policy(DialPolicy::new(|_, _| false))

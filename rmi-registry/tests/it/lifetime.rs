@@ -6,7 +6,7 @@ use rmi_registry::{Registry, RegistryError, RegistryServer};
 
 use crate::{
     cable::Cable,
-    greeter::{Greeter, at_a_cable, client_of, greeter, mem, server_of, unbound, until, watched},
+    greeter::{Greeter, at_a_cable, client_of, greeter, mem, sedentary, server_of, unbound, until, watched},
 };
 
 #[tokio::test]
@@ -35,7 +35,7 @@ enum Loss {
 async fn a_name_goes_a_lease_after_its_server_was_lost() {
     let lease = Duration::from_secs(1);
     for loss in [Loss::Cut, Loss::Silence] {
-        let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
+        let names = sedentary(Duration::from_secs(30)).await;
         let (_client, at_client) = client_of(&names).await;
         let cable = Cable::to(&names.url()).await;
         let server = at_a_cable().listen("tcp://127.0.0.1:0").lease(lease).start().await.unwrap();

@@ -1,0 +1,222 @@
+//! An object of another node, as this node holds it, and the way to it.
+//!
+//! The states of a way:
+//!
+//! ```text
+//! received from its owner ─────────────────────────────▶ Held (direct)
+//! received from a third node ─▶ Held (by its giver: the pin)
+//!                                │ first call, or the giver goes
+//!               owner answers ┌──┴──┐ owner cannot be dialled
+//!                             ▼     ▼
+//!                     Acquiring ◀─── Relayed (calls go by the giver)
+//!                         │   fence
+//!               ┌─────────┴────────┐
+//!       granted ▼          refused ▼
+//!         Held (direct)          Dead
+//! ```
+//!
+//! The pin is released once the owner has answered. A `Held` whose link has ended is acquired anew by
+//! the next call, over a new link to its owner; while its link is only suspended, calls wait there.
+//! Calls begin in the order in which they were made: while one waits for the way, those after it
+//! queue at the gate.
+
+mod broken;
+mod way;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::way::{Hold, Way};
+use crate::{
+    connection::Link,
+    endpoint::Endpoint,
+    error::{Certainty, ErrorKind, RemoteError},
+    gate::Gate,
+    id::{NodeId, ObjectId},
+    node::Node,
+    object::{InterfaceSet, Whereabouts},
+    referent::Referent,
+    session::{HeldReference, Origin, Passed},
+    wire::{ROUTE_LEN_MAX, Slot, Target},
+};
+
+/// An object of another node.
+pub(crate) struct Import {
+    node: Node,
+    owner: NodeId,
+    id: ObjectId,
+    interfaces: InterfaceSet,
+    whereabouts: Arc<Whereabouts>,
+    way: Mutex<Way>,
+    gate: Gate,
+}
+
+/// What a call needs to start: the link, and how the object is called over it.
+pub(crate) struct Start {
+    pub(crate) link: Arc<Link<Referent>>,
+    pub(crate) target: Target,
+}
+
+impl Import {
+    /// A reference that arrived over this link.
+    pub(crate) fn new(node: &Node, link: &Arc<Link<Referent>>, held: HeldReference) -> Arc<Self> {
+        let (owner, whereabouts) = match held.third {
+            None => (link.peer().node, node.whereabouts(link)),
+            Some(third) => {
+                let endpoints = node.dialable(link, &third.endpoints).collect();
+                (third.owner, Arc::new(Whereabouts { endpoints, route: third.route }))
+            }
+        };
+        let way = Way::Held(Hold::new(link.clone(), held.slot));
+        Arc::new(Self::with(node, owner, held.id, held.interfaces, whereabouts, way))
+    }
+
+    /// A reference that leads nowhere.
+    pub(crate) fn dead(node: &Node, owner: NodeId, id: ObjectId, interfaces: InterfaceSet, why: &str) -> Arc<Self> {
+        let error = RemoteError::new(ErrorKind::NoSuchObject, why).with_certainty(Certainty::NotSent);
+        Arc::new(Self::with(node, owner, id, interfaces, Arc::default(), Way::Dead(error)))
+    }
+
+    fn with(
+        node: &Node,
+        owner: NodeId,
+        id: ObjectId,
+        interfaces: InterfaceSet,
+        whereabouts: Arc<Whereabouts>,
+        way: Way,
+    ) -> Self {
+        Self { node: node.clone(), owner, id, interfaces, whereabouts, way: Mutex::new(way), gate: Gate::default() }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn owner(&self) -> NodeId {
+        self.owner
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    pub(crate) fn interfaces(&self) -> &InterfaceSet {
+        &self.interfaces
+    }
+
+    /// Where its owner listens, as far as this node may dial it.
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.whereabouts.endpoints
+    }
+
+    /// The peer that calls go to, for messages.
+    pub(crate) fn describe_peer(&self) -> String {
+        match self.way.lock().link() {
+            Some(link) if link.peer().node == self.owner => link.describe_peer(),
+            _ => match self.endpoints().first() {
+                Some(endpoint) => format!("{endpoint} (node {})", self.owner),
+                None => format!("node {}", self.owner),
+            },
+        }
+    }
+
+    /// The reference as it travels over this link. An object held over the link itself goes back
+    /// by its slot.
+    pub(crate) fn pass(self: &Arc<Self>, link: &Link<Referent>) -> Passed<Referent> {
+        let (held, behind) = match &*self.way.lock() {
+            Way::Held(hold) | Way::Relayed { hold, .. } => {
+                let held = (hold.link.number() == link.number()).then_some(hold.slot);
+                let is_direct = hold.link.peer().node == self.owner;
+                (held, if is_direct { &[][..] } else { &self.whereabouts.route[..] })
+            }
+            Way::Acquiring { .. } | Way::Dead(_) => (None, &[][..]),
+        };
+        let endpoints = self.endpoints().to_vec();
+        let route = if self.relays_to(link) && behind.len() < ROUTE_LEN_MAX {
+            std::iter::once(self.node.id()).chain(behind.iter().copied()).collect()
+        } else {
+            Vec::new()
+        };
+        let origin = Origin::Foreign { owner: self.owner, endpoints, route, held };
+        Passed { object: Referent::Foreign(self.clone()), id: self.id, interfaces: self.interfaces.clone(), origin }
+    }
+
+    /// Whether this node relays calls of this link's peer to the object.
+    pub(crate) fn relays_to(&self, link: &Link<Referent>) -> bool {
+        self.node.relay_policy().allows(self.endpoints(), &link.peer_addr())
+    }
+
+    /// Whether a relayed call would pass through more nodes than a route has.
+    pub(crate) fn is_too_far(&self) -> bool {
+        matches!(*self.way.lock(), Way::Relayed { .. }) && self.whereabouts.route.len() >= ROUTE_LEN_MAX
+    }
+
+    /// Starts a call as soon as there is a way, in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no way to the owner; nothing was sent then.
+    pub(crate) async fn start<R>(self: &Arc<Self>, start: impl FnOnce(Start) -> R) -> Result<R, RemoteError> {
+        let start = match self.try_start(start, false) {
+            Ok(started) => return Ok(started),
+            Err(start) => start,
+        };
+        let _turn = self.gate.enter().await;
+        let mut start = start;
+        loop {
+            start = match self.try_start(start, true) {
+                Ok(started) => return Ok(started),
+                Err(start) => start,
+            };
+            self.find_way().await?;
+        }
+    }
+
+    /// Starts a call if there is a way now. Gives it back otherwise.
+    fn try_start<R, S: FnOnce(Start) -> R>(self: &Arc<Self>, start: S, at_gate: bool) -> Result<R, S> {
+        if !at_gate && !self.gate.is_free() {
+            return Err(start);
+        }
+        // The way is let go of before the call starts: a call that passes this very reference looks
+        // at it again. The slot stays: it is given up only once its link takes no calls.
+        let found = match &mut *self.way.lock() {
+            Way::Held(Hold { link, slot }) if link.peer().node == self.owner && link.is_open() => {
+                Some((link.clone(), Target::Slot(*slot)))
+            }
+            Way::Relayed { hold: Hold { link, slot }, .. } if link.is_open() => {
+                Some((link.clone(), Target::Slot(*slot)))
+            }
+            Way::Acquiring { link, .. } if link.is_open() => Some((link.clone(), Target::Object(self.id))),
+            _ => None,
+        };
+        match found {
+            Some((link, target)) => {
+                self.look_for_direct_way(&link);
+                Ok(start(Start { link, target }))
+            }
+            None => Err(start),
+        }
+    }
+
+    /// Whether the link that the object is held over is there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.way.lock().link().is_some_and(|link| link.is_connected())
+    }
+
+    /// Whether it cannot be called any more, nor found anew.
+    pub(crate) fn is_gone(&self) -> bool {
+        match &*self.way.lock() {
+            Way::Dead(_) => true,
+            way => self.endpoints().is_empty() && way.link().is_some_and(|link| link.ended().is_some()),
+        }
+    }
+
+    /// The slot and the link by which the object is held.
+    fn hold(&self) -> Option<(Arc<Link<Referent>>, Slot)> {
+        match &*self.way.lock() {
+            Way::Held(hold) | Way::Relayed { hold, .. } => Some((hold.link.clone(), hold.slot)),
+            Way::Acquiring { .. } | Way::Dead(_) => None,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The way to an object, and how it changes.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+
+use super::Import;
+use crate::{
+    connection::Link,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::Fingerprint,
+    interface::FENCE,
+    node::Node,
+    pending::PendingCall,
+    referent::Referent,
+    session::{Answer, MethodRef, Received, StartCall},
+    time::Time,
+    wire::{Slot, Target},
+};
+
+/// How long calls are relayed before the owner is dialled again.
+const RELAYED: Duration = Duration::from_secs(10);
+
+/// A reference held over a link; given back when dropped.
+pub(super) struct Hold {
+    pub(super) link: Arc<Link<Referent>>,
+    pub(super) slot: Slot,
+}
+
+impl Hold {
+    pub(super) fn new(link: Arc<Link<Referent>>, slot: Slot) -> Self {
+        Self { link, slot }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.link.release(self.slot);
+    }
+}
+
+pub(super) enum Way {
+    Held(Hold),
+    /// The owner cannot be dialled: calls go by the giver, who relays them.
+    Relayed {
+        hold: Hold,
+        /// When the owner is dialled again.
+        until: Time,
+    },
+    /// The owner was asked for it over this link. Until it answers, the object is called by its id.
+    Acquiring {
+        link: Arc<Link<Referent>>,
+        /// What the giver holds for this node meanwhile.
+        pin: Option<Hold>,
+    },
+    Dead(RemoteError),
+}
+
+impl Way {
+    /// The link that calls go over.
+    pub(super) fn link(&self) -> Option<&Arc<Link<Referent>>> {
+        match self {
+            Self::Held(Hold { link, .. }) | Self::Relayed { hold: Hold { link, .. }, .. } => Some(link),
+            Self::Acquiring { link, .. } => Some(link),
+            Self::Dead(_) => None,
+        }
+    }
+}
+
+impl Import {
+    /// Dials the owner and asks it for the object; where it cannot be dialled, the giver relays.
+    pub(super) async fn find_way(self: &Arc<Self>) -> Result<(), RemoteError> {
+        let lost = match &*self.way.lock() {
+            Way::Dead(error) => return Err(error.clone()),
+            way => way.link().and_then(|link| link.ended()).map(|ended| ended.cause.clone()),
+        };
+        if self.endpoints().is_empty() {
+            return if self.relay() { Ok(()) } else { Err(unreachable(lost.as_ref())) };
+        }
+        match self.node.link_to(self.owner, self.endpoints()).await {
+            Ok(link) => self.acquire(link),
+            Err(error) if !self.relay() => Err(error),
+            Err(error) => {
+                tracing::debug!(object = %self.id, %error, "the owner cannot be dialled; its giver relays");
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes by the giver from now on, if he relays.
+    fn relay(&self) -> bool {
+        let mut way = self.way.lock();
+        if !matches!(&*way, Way::Held(hold) if hold.link.is_open() && hold.link.peer().node != self.owner)
+            || self.whereabouts.route.is_empty()
+        {
+            return false;
+        }
+        let until = self.node.now() + RELAYED;
+        // The place is never empty for anybody to see: the way is locked.
+        let gone = Way::Dead(RemoteError::new(ErrorKind::Other, ""));
+        if let Way::Held(hold) = std::mem::replace(&mut *way, gone) {
+            *way = Way::Relayed { hold, until };
+        }
+        true
+    }
+
+    /// Calls are relayed: dials the owner again from time to time, beside the calls.
+    pub(super) fn look_for_direct_way(self: &Arc<Self>, over: &Link<Referent>) {
+        if over.peer().node == self.owner || self.endpoints().is_empty() {
+            return;
+        }
+        let now = self.node.now();
+        match &mut *self.way.lock() {
+            Way::Relayed { until, .. } if *until <= now => *until = now + RELAYED,
+            _ => return,
+        }
+        let import = self.clone();
+        self.node.spawn(async move {
+            if let Err(error) = import.go_direct().await {
+                tracing::debug!(object = %import.id, %error, "calls are still relayed");
+            }
+        });
+    }
+
+    /// Leaves the giver for the owner, who can be dialled by now. Calls made meanwhile wait until all
+    /// that were relayed before have begun.
+    async fn go_direct(self: &Arc<Self>) -> Result<(), RemoteError> {
+        let link = self.node.link_to(self.owner, self.endpoints()).await?;
+        let _turn = self.gate.enter().await;
+        if let Some((giver, slot)) = self.hold().filter(|(giver, _)| giver.is_open()) {
+            self.fence(&giver, slot).await?;
+        }
+        self.acquire(link)
+    }
+
+    /// Comes back when the owner has begun every call that was made over this way before.
+    async fn fence(&self, over: &Arc<Link<Referent>>, slot: Slot) -> Result<(), RemoteError> {
+        let now = self.node.now();
+        let call = StartCall {
+            target: Target::Slot(slot),
+            order: self.id,
+            method: MethodRef { id: FENCE, fingerprint: Fingerprint(0), name: &"rmi.fence" },
+            references: Vec::new(),
+            payload: &mut BytesMut::new(),
+            deadline: Some(now + self.node.limits().call_timeout),
+            depth: 0,
+        };
+        let key = over.start_call(now, call)?;
+        match PendingCall::new(over.clone(), key).answer().await {
+            Answer::Reply { .. } => Ok(()),
+            Answer::Failed(error) => Err(error),
+        }
+    }
+
+    /// Asks the owner for the object. The answer is awaited by a task of its own.
+    fn acquire(self: &Arc<Self>, link: Arc<Link<Referent>>) -> Result<(), RemoteError> {
+        let now = self.node.now();
+        let key = link.start_acquire(now, self.id, now + self.node.limits().call_timeout)?;
+        let mut way = self.way.lock();
+        let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
+            // A pin at a giver stays until the owner has answered; what a lost link held is gone.
+            Way::Held(hold) | Way::Relayed { hold, .. } => Some(hold),
+            Way::Acquiring { pin, .. } => pin,
+            Way::Dead(_) => None,
+        };
+        *way = Way::Acquiring { link: link.clone(), pin };
+        drop(way);
+        let import = Arc::downgrade(self);
+        self.node.spawn(finish_acquire(import, self.node.clone(), PendingCall::new(link, key)));
+        Ok(())
+    }
+
+    fn handle_acquired(&self, link: &Arc<Link<Referent>>, slot: Slot) {
+        let hold = Hold { link: link.clone(), slot };
+        let mut way = self.way.lock();
+        let before = match &*way {
+            Way::Acquiring { link: asked, .. } if asked.number() == link.number() => {
+                std::mem::replace(&mut *way, Way::Held(hold))
+            }
+            _ => {
+                drop(way);
+                drop(hold);
+                return;
+            }
+        };
+        drop(way);
+        // Releases the pin, outside the lock.
+        drop(before);
+    }
+
+    fn handle_refused(&self, link: &Arc<Link<Referent>>, error: RemoteError) {
+        let mut way = self.way.lock();
+        let before = match &mut *way {
+            Way::Acquiring { link: asked, pin } if asked.number() == link.number() => {
+                if error.kind() == ErrorKind::NoSuchObject {
+                    Some(std::mem::replace(&mut *way, Way::Dead(error)))
+                } else {
+                    // It was not answered: the next call asks anew, and the pin stays until then.
+                    pin.take().map(|hold| std::mem::replace(&mut *way, Way::Held(hold)))
+                }
+            }
+            _ => None,
+        };
+        drop(way);
+        drop(before);
+        self.node.deaths().notify_waiters();
+    }
+
+    /// The node that gave this reference closes or is lost: goes to the owner before the owner's
+    /// lease for the giver runs out.
+    pub(crate) async fn leave_giver(self: &Arc<Self>) -> Result<(), RemoteError> {
+        let direct = match &*self.way.lock() {
+            Way::Dead(error) => return Err(error.clone()),
+            way => way.link().is_some_and(|link| link.peer().node == self.owner && link.ended().is_none()),
+        };
+        if direct {
+            return Ok(());
+        }
+        let _turn = self.gate.enter().await;
+        self.find_way().await
+    }
+
+    /// Whether the reference is held through this link, of a third node.
+    pub(crate) fn is_pinned_by(&self, link: &Link<Referent>) -> bool {
+        self.hold().is_some_and(|(giver, _)| giver.number() == link.number() && link.peer().node != self.owner)
+    }
+}
+
+fn unreachable(lost: Option<&RemoteError>) -> RemoteError {
+    let message = "its node listens nowhere that this node may dial, and who gave the reference does not relay calls";
+    match lost {
+        None => RemoteError::new(ErrorKind::Unreachable, message),
+        Some(lost) => {
+            let message = "its node listens nowhere that this node may dial, and the link to it is lost";
+            RemoteError::new(ErrorKind::Unreachable, message).with_source(lost)
+        }
+    }
+    .with_certainty(Certainty::NotSent)
+}
+
+/// Awaits what the owner answers to an acquire.
+async fn finish_acquire(import: Weak<Import>, node: Node, call: PendingCall) {
+    let link = call.link().clone();
+    let answer = call.answer().await;
+    let import = import.upgrade();
+    match answer {
+        Answer::Reply { references, .. } => {
+            for reference in references {
+                match (reference, &import) {
+                    (Received::Held(held), Some(import)) if held.id == import.id && held.third.is_none() => {
+                        import.handle_acquired(&link, held.slot);
+                    }
+                    (reference, _) => drop(node.receive(&link, reference)),
+                }
+            }
+        }
+        Answer::Failed(error) => {
+            if let Some(import) = import {
+                import.handle_refused(&link, error);
+            }
+        }
+    }
+}
