@@ -20,6 +20,7 @@ mod order;
 mod raw;
 mod references;
 mod registry;
+mod relay;
 mod shutdown;
 mod ui;
 mod unexport;

@@ -109,7 +109,7 @@ struct Locked<O> {
     /// None while the link has no connection.
     socket: Option<Arc<dyn Socket>>,
     /// A new connection that was accepted to take the link up.
-    carrier: Option<Carrier>,
+    carrier: Option<Box<Carrier>>,
     /// The driver is going to write: nobody else has to.
     flushing: bool,
     /// When the driver will look at the time again.
@@ -307,14 +307,14 @@ impl<O: Kept> Link<O> {
         self.ended.get().is_some() || self.counts().served == 0
     }
 
-    /// Tells the peer which objects of this owner, a third node, are gone for good.
-    pub(crate) fn revoke_of(&self, owner: NodeId, gone: impl Fn(&O) -> bool) {
-        self.act(|session| session.revoke_of(owner, gone));
+    /// The objects of third nodes that the peer holds through this one, each with its owner and its slot.
+    pub(crate) fn foreign_given(&self) -> Vec<(NodeId, Slot, O)> {
+        self.locked.lock().session.foreign_given()
     }
 
-    /// Whether the peer holds objects of this owner, a third node, through this one.
-    pub(crate) fn gives_of(&self, owner: NodeId) -> bool {
-        self.locked.lock().session.gives_of(owner)
+    /// Tells the peer that what it holds in this slot is gone for good.
+    pub(crate) fn revoke(&self, slot: Slot) {
+        self.act(|session| session.revoke(slot));
     }
 
     /// An object of a third node that the peer holds through this one.

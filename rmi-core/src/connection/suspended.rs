@@ -60,7 +60,7 @@ enum Pause {
     /// The node ends the link.
     Left,
     /// Another connection was accepted.
-    Carrier(Carrier),
+    Carrier(Box<Carrier>),
     /// Time is up.
     Over,
 }
@@ -70,8 +70,8 @@ impl<O: Kept> Link<O> {
     ///
     /// # Errors
     ///
-    /// Why it may not; the connection is given back.
-    pub(crate) fn offer(&self, carrier: Carrier) -> Result<(), (Carrier, &'static str)> {
+    /// Why it may not.
+    pub(crate) fn offer(&self, carrier: Carrier) -> Result<(), &'static str> {
         let mut locked = self.locked.lock();
         let may_resume = match &carrier.from {
             _ if self.ended.get().is_some() || locked.closing.is_some() => Err("the link has ended"),
@@ -83,10 +83,8 @@ impl<O: Kept> Link<O> {
                 is_later.then_some(()).ok_or("a later connection takes the link up")
             }),
         };
-        if let Err(why) = may_resume {
-            return Err((carrier, why));
-        }
-        let before = locked.carrier.replace(carrier);
+        may_resume?;
+        let before = locked.carrier.replace(Box::new(carrier));
         drop(locked);
         if let Some(before) = before {
             before.socket.shutdown();
@@ -176,7 +174,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// Waits until the peer has dialled again, or the lease is over.
     async fn await_carrier(&mut self, ends: Time, cause: RemoteError) -> Result<Carrier, RemoteError> {
         match self.pause(ends).await {
-            Pause::Carrier(carrier) => Ok(carrier),
+            Pause::Carrier(carrier) => Ok(*carrier),
             pause => Err(self.why_ended(pause, cause)),
         }
     }

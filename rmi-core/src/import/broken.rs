@@ -64,7 +64,8 @@ impl Import {
             Way::Acquiring { link, .. } => return Ok(link.clone()),
         };
         if link.is_revoked(slot) {
-            let error = RemoteError::new(ErrorKind::NoSuchObject, "the object was unexported, or its node has gone away");
+            let error =
+                RemoteError::new(ErrorKind::NoSuchObject, "the object was unexported, or its node has gone away");
             return Err(error.with_certainty(Certainty::NotSent));
         }
         Ok(link)

@@ -204,6 +204,16 @@ impl Import {
         self.way.lock().link().is_some_and(|link| link.is_connected())
     }
 
+    /// Whether what is passed on of it is held over this link.
+    pub(crate) fn is_held_over(&self, link: &Link<Referent>) -> bool {
+        match &*self.way.lock() {
+            Way::Acquiring { link: asked, pin } => {
+                asked.number() == link.number() || pin.as_ref().is_some_and(|pin| pin.link.number() == link.number())
+            }
+            way => way.link().is_some_and(|held| held.number() == link.number()),
+        }
+    }
+
     /// Whether it cannot be called any more, nor found anew.
     pub(crate) fn is_gone(&self) -> bool {
         match &*self.way.lock() {

@@ -117,6 +117,10 @@ impl Node {
         };
         let (endpoint, Shaken { socket, established, read }) =
             self.race(endpoints, Dialler { expected, resumes: false }).await?;
+        if self.is_closed() {
+            socket.shutdown();
+            return Err(shut_down());
+        }
         let peer = established.peer.node;
         let known = self.0.dials.by_node.lock().get(&peer).filter(|link| link.is_open()).cloned();
         let link = match known {
@@ -186,7 +190,8 @@ impl Node {
             return Err(Unresumed::Refused(shut_down()));
         }
         let mut endpoints: Vec<_> = link.dialled().cloned().into_iter().collect();
-        endpoints.extend(self.whereabouts(&link).endpoints.iter().filter(|named| link.dialled() != Some(named)).cloned());
+        endpoints
+            .extend(self.whereabouts(&link).endpoints.iter().filter(|named| link.dialled() != Some(named)).cloned());
         let dialler = Dialler { expected: Some(link.peer().node), resumes: true };
         let Shaken { socket, established, mut read } = match self.race(endpoints, dialler).await {
             Ok((_, shaken)) => shaken,

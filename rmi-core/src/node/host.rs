@@ -121,9 +121,13 @@ impl Host<Referent> for Node {
     }
 
     fn is_giver_of(&self, link: &Link<Referent>) -> bool {
-        let owner = link.peer().node;
-        let others: Vec<_> = self.0.links.lock().values().cloned().collect();
-        others.iter().any(|other| other.number() != link.number() && other.gives_of(owner))
+        // Of objects of the peer, and of what the peer itself holds for this node.
+        let passes_on = |given: &Referent| matches!(given, Referent::Foreign(import) if import.is_held_over(link));
+        let others = self.links();
+        let given =
+            others.iter().filter(|other| other.number() != link.number()).flat_map(|other| other.foreign_given());
+        given.into_iter().any(|(_, _, given)| passes_on(&given))
+            || self.0.leases.lock().holdings_mut().any(|given| given.iter().any(passes_on))
     }
 
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
@@ -238,12 +242,17 @@ impl Node {
 
     /// Where the peer itself may be dialled.
     pub(crate) fn whereabouts(&self, link: &Link<Referent>) -> Arc<Whereabouts> {
-        let look = || Whereabouts { endpoints: self.dialable(link, &link.peer().endpoints).collect(), route: Vec::new() };
+        let look =
+            || Whereabouts { endpoints: self.dialable(link, &link.peer().endpoints).collect(), route: Vec::new() };
         link.whereabouts(look).clone()
     }
 
     /// The endpoints that this node may dial of those that a peer named, as seen from here.
-    pub(crate) fn dialable<'a>(&self, link: &Link<Referent>, named: &'a [Endpoint]) -> impl Iterator<Item = Endpoint> {
+    pub(crate) fn dialable(
+        &self,
+        link: &Link<Referent>,
+        named: &[Endpoint],
+    ) -> impl Iterator<Item = Endpoint> + use<'_> {
         let seen = link.peer_addr();
         let as_seen = named.iter().map(|endpoint| endpoint.seen_from(seen.ip())).collect::<Vec<_>>();
         as_seen.into_iter().filter(move |endpoint| self.0.policy.allows(endpoint, &seen))
@@ -253,8 +262,12 @@ impl Node {
     /// cannot be found anew.
     fn tell_holders(&self, owner: NodeId) {
         let is_gone = |referent: &Referent| matches!(referent, Referent::Foreign(import) if import.is_gone());
-        for link in self.links().iter().filter(|link| link.gives_of(owner)) {
-            link.revoke_of(owner, is_gone);
+        for link in self.links() {
+            for (of, slot, given) in link.foreign_given() {
+                if of == owner && is_gone(&given) {
+                    link.revoke(slot);
+                }
+            }
         }
     }
 

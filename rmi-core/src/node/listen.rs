@@ -51,6 +51,7 @@ pub(super) async fn accept_all(node: Node, listener: Box<dyn Listener>) {
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
+            biased;
             accepted = accepted => accepted,
             _ = closed.wait_for(|closed| *closed) => return,
         };
@@ -76,6 +77,7 @@ async fn accept(node: Node, socket: Arc<dyn Socket>) {
     let mut read = BytesMut::new();
     let handshake = node.shake_hands(&socket, None, &mut read);
     match tokio::time::timeout(node.limits().connect_timeout, handshake).await {
+        Ok(_) if node.is_closed() => socket.shutdown(),
         Ok(Ok(established)) if established.resumes => resume(&node, socket, established, read).await,
         Ok(Ok(established)) => {
             node.open_link(socket, established, None, read);
@@ -104,14 +106,12 @@ async fn resume(node: &Node, socket: Arc<dyn Socket>, established: Established, 
         socket.shutdown();
         return;
     };
+    let carrier = Carrier { socket: socket.clone(), established, read, from: From::Peer(resume) };
     let offered = match node.link_of(resume.link) {
-        Some(link) => link.offer(Carrier { socket, established, read, from: From::Peer(resume) }),
-        None => {
-            let why = "the link is not known: its lease is over, or it was ended";
-            Err((Carrier { socket, established, read, from: From::Peer(resume) }, why))
-        }
+        Some(link) => link.offer(carrier),
+        None => Err("the link is not known: its lease is over, or it was ended"),
     };
-    if let Err((Carrier { socket, .. }, why)) = offered {
+    if let Err(why) = offered {
         tracing::debug!(%peer, why, "resumption refused");
         let refusal = Message::ResumeRefused(ResumeRefused { reason: why.to_owned() });
         // A peer that is gone again needs no answer.

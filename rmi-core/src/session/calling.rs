@@ -155,7 +155,7 @@ impl<O: Clone> Session<O> {
             return too_large(format!("the {what} take {length} bytes, and the peer takes messages of {limit}"));
         }
         // While there is no connection there is nobody to define them to: they are looked at again.
-        for passed in references.iter().filter(|_| !self.suspended.is_some()) {
+        for passed in references.iter().filter(|_| self.suspended.is_none()) {
             self.given.define_interfaces(&passed.interfaces, self.outbox.frames())?;
         }
         Ok(())

@@ -430,12 +430,9 @@ impl<O: Clone> Session<O> {
         }
     }
 
-    /// Tells the peer which objects of this owner, a third node, are gone for good: it holds them through
-    /// this node, and would not hear of it otherwise.
-    pub fn revoke_of(&mut self, owner: NodeId, gone: impl Fn(&O) -> bool) {
-        for slot in self.exports.gone_of(owner, gone) {
-            self.send_revoked(slot);
-        }
+    /// Tells the peer that what it holds in this slot is gone for good, though it goes on holding it.
+    pub fn revoke(&mut self, slot: Slot) {
+        self.send_revoked(slot);
     }
 
     fn send_revoked(&mut self, slot: Slot) {
@@ -542,10 +539,10 @@ impl<O: Clone> Session<O> {
         self.exports.foreign(owner, id)
     }
 
-    /// Whether the peer holds objects of this owner, a third node, through this one.
+    /// The objects of third nodes that the peer holds through this one, each with its owner and its slot.
     #[must_use]
-    pub fn gives_of(&self, owner: NodeId) -> bool {
-        self.exports.gives_of(owner)
+    pub fn foreign_given(&self) -> Vec<(NodeId, Slot, O)> {
+        self.exports.all_foreign().map(|(owner, slot, object)| (owner, slot, object.clone())).collect()
     }
 
     /// Calls made that are not over, calls served, objects given out, objects held.

@@ -220,26 +220,19 @@ impl<O: Clone> Exports<O> {
         all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
     }
 
-    /// The slots in which objects of this owner, another node, are given out that are `gone`.
-    pub(crate) fn gone_of(&self, owner: NodeId, gone: impl Fn(&O) -> bool) -> Vec<Slot> {
-        let of_owner = self.foreign.iter().filter(|((of, _), _)| *of == owner).map(|(_, index)| *index);
-        let slots = of_owner.filter_map(|index| {
+    /// The objects of other nodes that are given out, each with its owner and its slot.
+    pub(crate) fn all_foreign(&self) -> impl Iterator<Item = (NodeId, Slot, &O)> {
+        self.foreign.iter().filter_map(|((owner, _), &index)| {
             let place = self.slots.get(index as usize)?;
-            let given = place.given.as_ref().filter(|given| gone(&given.object))?;
-            Some((given, Slot { index, generation: place.generation }))
-        });
-        slots.map(|(_, slot)| slot).collect()
+            let given = place.given.as_ref()?;
+            Some((*owner, Slot { index, generation: place.generation }, &given.object))
+        })
     }
 
     /// An object of another node that is given out.
     pub(crate) fn foreign(&self, owner: NodeId, id: ObjectId) -> Option<&O> {
         let slot = self.slots.get(*self.foreign.get(&(owner, id))? as usize)?;
         Some(&slot.given.as_ref()?.object)
-    }
-
-    /// Whether objects of this owner, another node, are given out.
-    pub(crate) fn gives_of(&self, owner: NodeId) -> bool {
-        self.foreign.keys().any(|(of, _)| *of == owner)
     }
 
     /// How many objects are given out.

@@ -16,4 +16,5 @@ mod object;
 mod pair;
 mod random;
 mod references;
+mod resume;
 mod side;

@@ -7,8 +7,8 @@ use rmi_registry::{Registry, RegistryError, RegistryServer};
 use crate::{
     cable::Cable,
     greeter::{
-        PATIENCE, answering, at_a_cable, attentive, beside, client_of, greeter, mem, sedentary, server_of, transports, unbound,
-        until, watched,
+        PATIENCE, answering, at_a_cable, attentive, beside, client_of, greeter, mem, sedentary, server_of, transports,
+        unbound, until, watched,
     },
 };
 

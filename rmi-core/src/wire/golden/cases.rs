@@ -19,6 +19,7 @@ const SLOT: Slot = Slot { index: 5, generation: 1 };
 
 pub(super) fn all() -> Vec<Case> {
     let mut cases = hellos();
+    cases.extend(hellos_of_resumable_links());
     cases.extend(calls());
     cases.extend(answers());
     cases.push(references());
@@ -36,8 +37,6 @@ fn hellos() -> Vec<Case> {
         token: Some(Bytes::from_static(b"secret")),
         ..least.clone()
     };
-    let resuming = Hello { expected: Some(PEER), resumes: true, ..least.clone() };
-    let accepting = Hello { ticket: Some(Ticket { link: LINK, secret: SECRET }), ..least.clone() };
     vec![
         Case {
             name: "hello",
@@ -77,6 +76,14 @@ fn hellos() -> Vec<Case> {
                 (7, "token: length, \"secret\""),
             ],
         },
+    ]
+}
+
+fn hellos_of_resumable_links() -> Vec<Case> {
+    let plain = Hello::new(NodeId::from_bytes([0xaa; 16]), &Limits::default(), Duration::from_secs(30));
+    let resuming = Hello { expected: Some(PEER), resumes: true, ..plain.clone() };
+    let accepting = Hello { ticket: Some(Ticket { link: LINK, secret: SECRET }), ..plain };
+    vec![
         Case {
             name: "hello of a dialler that resumes",
             message: Message::Hello(resuming),
