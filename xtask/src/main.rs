@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask check | test | bench | bless`. Needs nothing but cargo.
+//! The workshop: `cargo xtask check | test | simulate | bench | bless`. Needs nothing but cargo.
 
 mod counts;
 mod report;
@@ -29,6 +29,8 @@ enum Task {
     Check,
     /// Every test there is: unit, integration and ui tests, doctests; the examples are built.
     Test(Runner),
+    /// Random programs on simulated networks, in release, until one fails.
+    Simulate(Simulate),
     /// Measure rmi beside the floor, in release; tables at the end.
     Bench(Bench),
     /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
@@ -40,6 +42,17 @@ struct Runner {
     /// Passed on to the runner of the tests: nextest where it is installed, else `cargo test`.
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
+}
+
+#[derive(Args)]
+struct Simulate {
+    /// How many programs (100,000 unless set).
+    #[arg(long, value_name = "N")]
+    programs: Option<u32>,
+
+    /// What they are drawn from (1099 unless set).
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
 }
 
 #[derive(Args)]
@@ -62,6 +75,7 @@ Examples:
   cargo xtask check --keep-going       all complaints in one go
   cargo xtask test                     what CI runs
   cargo xtask test -- -p rmi-core      the tests of one package
+  cargo xtask simulate --seed 7        other random programs
   cargo xtask bench --quick            a first look at the speed
   cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
 
@@ -73,6 +87,7 @@ fn main() -> ExitCode {
     let steps = match cli.task {
         Task::Check => tasks::check(),
         Task::Test(runner) => tasks::test(&runner.args),
+        Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
         Task::Bench(bench) => tasks::bench(&bench.only, bench.quick, bench.write),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };

@@ -35,6 +35,12 @@ pub(crate) fn bless(args: &[String]) -> Vec<Step> {
     run_tests("bless", args, &tests_without_harness()).into_iter().map(blessed).collect()
 }
 
+pub(crate) fn simulate(programs: Option<u32>, seed: Option<u64>) -> Vec<Step> {
+    let mut args: Vec<String> = programs.map(|programs| format!("--programs={programs}")).into_iter().collect();
+    args.extend(seed.map(|seed| format!("--seed={seed}")));
+    vec![Step::cargo("simulate", "run --release --package rmi-simulate --").args(&args)]
+}
+
 pub(crate) fn bench(only: &[String], quick: bool, write: bool) -> Vec<Step> {
     let mut args: Vec<String> = only.iter().map(|row| format!("--only={row}")).collect();
     args.extend(quick.then(|| "--quick".to_owned()));
