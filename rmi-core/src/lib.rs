@@ -9,6 +9,8 @@ pub mod endpoint;
 pub mod error;
 pub mod id;
 pub mod limits;
+#[doc(hidden)]
+pub mod plant;
 pub mod time;
 
 // Layer 1, bytes.

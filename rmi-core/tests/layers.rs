@@ -10,8 +10,12 @@ use std::{
 };
 
 /// The layers from below; every module that is not named is of the layer above them all.
-const LAYERS: [&[&str]; 4] =
-    [&["endpoint", "error", "id", "limits", "time"], &["wire"], &["object", "session"], &["connection", "transport"]];
+const LAYERS: [&[&str]; 4] = [
+    &["endpoint", "error", "id", "limits", "plant", "time"],
+    &["wire"],
+    &["object", "session"],
+    &["connection", "transport"],
+];
 
 /// Layers below this one are pure: bytes and moments are given to them.
 const IO_LAYER: usize = 3;

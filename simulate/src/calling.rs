@@ -11,7 +11,7 @@ use crate::{
     path::Path,
     rules,
     thing::Thing,
-    world::{ObjectKey, Phase, State, World},
+    world::{Family, ObjectKey, Phase, State, World},
 };
 
 /// What a call brings back.
@@ -133,10 +133,8 @@ impl State {
         match end {
             End::Dropped => None,
             End::Answered => {
-                if let Target::Family(family) = target
-                    && let Some(family) = self.family(family)
-                {
-                    family.path.handle_called(began);
+                if let Target::Family(family) = target {
+                    self.handle_called(family, began);
                 }
                 None
             }
@@ -161,14 +159,15 @@ impl State {
 
     /// Whether a call has to succeed.
     fn is_claimed(&self, call: &Call) -> bool {
-        let calm = call.undisturbed && self.members.calm(call.caller, call.callee, call.began - rules::CALM_AFTER);
-        calm && match call.target {
-            Target::Door(node) => self.members.listens(node),
-            Target::Family(family) => self
-                .families
-                .get(family.index())
-                .is_some_and(|family| family.path.is_firm(&self.members) && family.path.has_way(&self.members)),
-        }
+        let (members, since) = (&self.members, call.began - rules::CALM_AFTER);
+        call.undisturbed
+            && members.calm(call.caller, call.callee, since)
+            && match call.target {
+                Target::Door(node) => members.listens(node),
+                Target::Family(family) => self.families.get(family.index()).is_some_and(|Family { path, .. }| {
+                    path.is_firm(members) && path.has_way(members) && path.is_calm(members, since)
+                }),
+            }
     }
 
     fn count(&mut self, tag: Tag, end: &End) {

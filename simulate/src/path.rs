@@ -60,10 +60,15 @@ impl Path {
         Self { object: self.object, holder: to, hops, shaken: self.shaken || gone, moved: self.moved }
     }
 
-    /// A call made at `since` succeeded: it is held at its owner now.
-    pub(crate) fn handle_called(&mut self, since: Instant) {
+    /// A call made at `since` succeeded: it is held at its owner now, unless that listens nowhere, so
+    /// that the givers have relayed the call.
+    pub(crate) fn handle_called(&mut self, since: Instant, members: &Members) {
         if let Some(last) = self.hops.last().copied() {
-            self.hops = vec![Hop { to: last.to, since }];
+            if members.listens(last.to) {
+                self.hops = vec![Hop { to: last.to, since }];
+            } else {
+                self.hops.iter_mut().for_each(|hop| hop.since = since);
+            }
         }
         (self.shaken, self.moved) = (false, None);
     }
@@ -136,6 +141,16 @@ impl Path {
             from = hop.to;
             !calm
         })
+    }
+
+    /// Whether the network was calm since then wherever a call passes: between the holder and the owner,
+    /// or between those that relay it.
+    pub(crate) fn is_calm(&self, members: &Members, since: Instant) -> bool {
+        if members.listens(self.owner()) {
+            return members.calm(self.holder, self.owner(), since);
+        }
+        let mut from = self.holder;
+        self.hops.iter().all(|hop| members.calm(std::mem::replace(&mut from, hop.to), hop.to, since))
     }
 
     /// Whether the holder has a way to the owner, as long as the network is calm.

@@ -10,7 +10,7 @@ use rmi_core::Limits;
 pub const RESUMES: bool = true;
 
 /// Whether a reference whose owner listens nowhere works through the node that gave it.
-pub const RELAYS: bool = false;
+pub const RELAYS: bool = true;
 
 /// Whether the calls of one reference begin in their order also where a link is lost between them:
 /// bytes of the old link may not be served behind those of the new one.
@@ -18,11 +18,11 @@ pub const ORDERED_THROUGH_LOSS: bool = false;
 
 /// Whether a node that shuts down says no goodbye to an owner of objects that it gave to a peer whose
 /// link it has just lost: the peer may not have asked the owner yet.
-pub const GIVERS_LEAVE_FOR_LOST_PEERS: bool = false;
+pub const GIVERS_LEAVE_FOR_LOST_PEERS: bool = true;
 
 /// Whether a node that shuts down says no goodbye to those either through whom it holds what it gave:
 /// they would let go of it before its receivers have asked the owner.
-pub const GIVERS_LEAVE_FOR_GIVERS: bool = false;
+pub const GIVERS_LEAVE_FOR_GIVERS: bool = true;
 
 /// The lease of all nodes.
 pub const LEASE: Duration = Duration::from_secs(3);

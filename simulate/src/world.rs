@@ -296,6 +296,13 @@ impl State {
         self.families.get_mut(family.0)
     }
 
+    /// A call of this family that was made at `began` has been answered.
+    pub(crate) fn handle_called(&mut self, family: FamilyKey, began: Instant) {
+        if let Some(family) = self.families.get_mut(family.0) {
+            family.path.handle_called(began, &self.members);
+        }
+    }
+
     fn look_at_arrival(&self, tag: Tag, path: &Path, remote: &Remote<dyn Thing>) -> Option<String> {
         let object = self.objects.get(path.object.0)?;
         let firm = path.is_firm(&self.members);

@@ -1,8 +1,6 @@
 //! Bugs that are planted in the runtime: the simulation finds each. A check that cannot fail is no
 //! check.
 
-#![cfg(feature = "plant")]
-
 use rmi_core::plant::{self, Plant};
 use rmi_simulate::{finds, seed_of_tests};
 

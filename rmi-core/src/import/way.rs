@@ -15,6 +15,7 @@ use crate::{
     interface::FENCE,
     node::Node,
     pending::PendingCall,
+    plant::{self, Plant},
     referent::Referent,
     session::{Answer, MethodRef, Received, StartCall},
     time::Time,
@@ -162,7 +163,7 @@ impl Import {
         let mut way = self.way.lock();
         let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
             // A pin at a giver stays until the owner has answered; what a lost link held is gone.
-            Way::Held(hold) | Way::Relayed { hold, .. } => Some(hold),
+            Way::Held(hold) | Way::Relayed { hold, .. } => Some(hold).filter(|_| !plant::is(Plant::SkipPin)),
             Way::Acquiring { pin, .. } => pin,
             Way::Dead(_) => None,
         };

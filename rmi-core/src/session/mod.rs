@@ -56,6 +56,7 @@ use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     limits::Limits,
+    plant::{self, Plant},
     time::Time,
     wire::{Ack, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, Slot, WireError},
 };
@@ -254,6 +255,9 @@ impl<O: Clone> Session<O> {
             }
             Message::Release(Release { slot, count }) => {
                 self.effects.garbage.extend(self.exports.take_back(slot, count)?);
+                if plant::is(Plant::ReleaseTwice) {
+                    self.effects.garbage.extend(self.exports.take_back(slot, count).ok().flatten());
+                }
                 self.note_trace();
             }
             Message::Acquire(acquire) => self.handle_acquire(&acquire, directory)?,
