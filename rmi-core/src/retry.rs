@@ -21,17 +21,20 @@ pub(crate) struct Retries {
     count: u32,
     /// When the call is given up, from the first failure on.
     until: Option<Time>,
+    /// An attempt of which nobody knows whether it ran.
+    in_doubt: bool,
 }
 
 impl Retries {
     pub(crate) const fn new(idempotent: bool, named: bool) -> Self {
-        Self { idempotent, named, count: 0, until: None }
+        Self { idempotent, named, count: 0, until: None, in_doubt: false }
     }
 
     /// How long to wait before the call goes again; `None` where it does not. `patience` bounds all
     /// attempts together, from the first failure on.
     pub(crate) fn again(&mut self, error: &RemoteError, now: Time, patience: Duration) -> Option<Duration> {
         let until = *self.until.get_or_insert(now + patience);
+        self.in_doubt |= error.certainty() == Certainty::Unknown;
         if !self.may_go(error) {
             return None;
         }
@@ -41,6 +44,12 @@ impl Retries {
         };
         self.count += 1;
         (now + pause < until).then_some(pause)
+    }
+
+    /// The error that ends the call: what is true of its last attempt need not be true of all.
+    pub(crate) fn give_up(&self, error: RemoteError) -> RemoteError {
+        let did_not_run = matches!(error.certainty(), Certainty::NotSent | Certainty::NotExecuted);
+        if self.in_doubt && did_not_run { error.with_certainty(Certainty::Unknown) } else { error }
     }
 
     fn may_go(&self, error: &RemoteError) -> bool {
@@ -98,6 +107,22 @@ mod tests {
             assert!(goes(false, true, kind, Certainty::NotSent));
             assert!(!goes(false, false, kind, Certainty::NotSent));
             assert!(!goes(true, true, kind, Certainty::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_call_is_in_doubt_when_one_of_its_attempts_is() {
+        let lost = |certainty| RemoteError::new(ErrorKind::ConnectionLost, "").with_certainty(certainty);
+        let mut retries = Retries::new(true, false);
+        for (attempt, told) in [
+            (Certainty::NotSent, Certainty::NotSent),
+            (Certainty::Unknown, Certainty::Unknown),
+            (Certainty::NotSent, Certainty::Unknown),
+            (Certainty::NotExecuted, Certainty::Unknown),
+            (Certainty::Executed, Certainty::Executed),
+        ] {
+            let _pause = retries.again(&lost(attempt), Time::START, PATIENCE);
+            assert_eq!(retries.give_up(lost(attempt)).certainty(), told, "{attempt:?}");
         }
     }
 

@@ -139,7 +139,7 @@ impl Stub {
         let mut error = first.clone();
         while let Some(pause) = retries.again(&error, node.now(), patience) {
             if let Err(end) = self.prepare_again(&attempt, &error, pause).await {
-                return Err(attempt.name(end));
+                return Err(attempt.name(retries.give_up(end)));
             }
             (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
             error = match attempt.go(encode).await {
@@ -149,7 +149,7 @@ impl Stub {
         }
         // That nobody is there any more says less than why the call was not taken.
         let told = if error.kind() == ErrorKind::Unreachable { first } else { error };
-        Err(attempt.name(told))
+        Err(attempt.name(retries.give_up(told)))
     }
 
     /// Waits before a call goes again; a name is looked up anew meanwhile.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rmi::{AnyRemote, Node, NodeStats, Remote, RemoteError, remote};
+use rmi::{AnyRemote, Endpoint, Node, NodeStats, Remote, RemoteError, remote};
 use rmi_core::interface::Interface;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
@@ -128,9 +128,19 @@ pub(crate) fn serve<I: ?Sized + Interface>(server: &Node, client: &Node, object:
 
 /// Hands an object of `giver` to another node, as an answer of a call.
 pub(crate) async fn hand_over<I: ?Sized + Interface>(giver: &Node, to: &Node, object: &Remote<I>) -> Remote<I> {
+    hand_over_by(giver.endpoints()[0].clone(), giver, to, object).await
+}
+
+/// The same, where the other node dials the giver there.
+pub(crate) async fn hand_over_by<I: ?Sized + Interface>(
+    endpoint: Endpoint,
+    giver: &Node,
+    to: &Node,
+    object: &Remote<I>,
+) -> Remote<I> {
     let name = format!("door-{}", number());
     giver.serve(&name, &Remote::<dyn Door>::new(Open(Remote::erase(object))));
-    let door = Remote::<dyn Door>::service(to, giver.endpoints()[0].clone(), &name);
+    let door = Remote::<dyn Door>::service(to, endpoint, &name);
     let taken = soon(door.take()).await.expect("the door is open");
     giver.unserve(&name);
     taken.cast().expect("it is what was put behind the door")

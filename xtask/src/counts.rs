@@ -14,12 +14,12 @@ impl Counts {
     /// The counts in a closing line of libtest or nextest; `None` for any other line.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let line = without_escapes(line);
-        let line = line.trim();
+        // Indented, it is what a test wrote, shown by nextest, and counted by its summary.
         if let Some(rest) = line.strip_prefix("test result: ") {
             let (_, counts) = rest.split_once(". ")?;
             return Some(Self::sum(counts.split(';')));
         }
-        let (_, rest) = line.strip_prefix("Summary ")?.split_once(']')?;
+        let (_, rest) = line.trim_start().strip_prefix("Summary ")?.split_once(']')?;
         let (_, counts) = rest.split_once(" run: ")?;
         Some(Self::sum(without_parentheses(counts).split(',')))
     }
@@ -96,6 +96,11 @@ mod tests {
     fn nextest_closes_with_a_summary() {
         assert_eq!(Counts::parse("     Summary [   0.017s] 3 tests run: 3 passed, 1 skipped"), counts(3, 0, 1));
         assert_eq!(Counts::parse("     Summary [   0.017s] 1 test run: 1 passed, 0 skipped"), counts(1, 0, 0));
+    }
+
+    #[test]
+    fn what_a_test_wrote_itself_is_not_counted_again() {
+        assert_eq!(Counts::parse("    test result: ok. 1 passed; 0 failed; 0 ignored; finished in 2.2s"), None);
     }
 
     #[test]
