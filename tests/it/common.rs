@@ -336,3 +336,24 @@ pub(crate) fn failure<T: Debug>(result: Result<T, RemoteError>, method: &str) ->
     }
     error
 }
+
+/// Remembers in which order it was called.
+#[remote]
+pub(crate) trait Log {
+    async fn note(&self, number: u32) -> rmi::Result<()>;
+    async fn read(&self) -> rmi::Result<Vec<u32>>;
+}
+
+#[derive(Default)]
+pub(crate) struct Pages(Mutex<Vec<u32>>);
+
+#[remote]
+impl Log for Pages {
+    async fn note(&self, number: u32) -> rmi::Result<()> {
+        self.0.lock().push(number);
+        Ok(())
+    }
+    async fn read(&self) -> rmi::Result<Vec<u32>> {
+        Ok(self.0.lock().clone())
+    }
+}

@@ -27,5 +27,6 @@ mod references;
 mod registry;
 mod relay;
 mod shutdown;
+mod twins;
 mod ui;
 mod unexport;

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use rmi::{Certainty, DialPolicy, ErrorKind, Node, RelayPolicy, Remote, remote};
 
 use crate::common::{
-    Counter, Keeper, Shelf, Tally, at_rest, client, counter, dropped, failure, hand_over, mem, node, pass, serve,
-    shelf, soon, transports, until,
+    Counter, Keeper, Log, Pages, Shelf, Tally, at_rest, client, counter, dropped, failure, hand_over, mem, node, pass,
+    serve, shelf, soon, transports, until,
 };
 
 /// A counter of a node that listens nowhere, kept on a shelf of the node in the middle.
@@ -253,26 +253,6 @@ async fn calls_keep_their_order_when_the_direct_way_takes_over() {
     assert!(single.is_sorted(), "{single:?}");
     let bursts: Vec<_> = pages.iter().copied().filter(|number| *number >= 1000).collect();
     assert!(bursts.is_sorted() && bursts.len() == 100, "{bursts:?}");
-}
-
-#[remote]
-trait Log {
-    async fn note(&self, number: u32) -> rmi::Result<()>;
-    async fn read(&self) -> rmi::Result<Vec<u32>>;
-}
-
-#[derive(Default)]
-struct Pages(Mutex<Vec<u32>>);
-
-#[remote]
-impl Log for Pages {
-    async fn note(&self, number: u32) -> rmi::Result<()> {
-        self.0.lock().push(number);
-        Ok(())
-    }
-    async fn read(&self) -> rmi::Result<Vec<u32>> {
-        Ok(self.0.lock().clone())
-    }
 }
 
 /// The in-process transport, to which one name is closed for a while.

@@ -11,7 +11,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -101,6 +101,8 @@ pub(crate) struct Link<O> {
     end: watch::Sender<bool>,
     /// Told when there is room again for what arriving calls answer.
     room: Notify,
+    /// Another link to the same peer takes its place.
+    retired: AtomicBool,
 }
 
 /// What callers and the driver share.
@@ -167,6 +169,7 @@ impl<O: Kept> Link<O> {
             ended: OnceLock::new(),
             end: watch::Sender::new(false),
             room: Notify::new(),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -300,6 +303,22 @@ impl<O: Kept> Link<O> {
     pub(crate) fn leave(&self, goodbye: bool) {
         self.step(|locked| locked.closing = Some(Close::Leaving { goodbye }));
         self.driver.wake();
+    }
+
+    /// Another link takes its place. Whether that is news.
+    pub(crate) fn retire(&self) -> bool {
+        !self.retired.swap(true, Ordering::AcqRel)
+    }
+
+    /// Tells the peer which link takes the place of this one.
+    pub(crate) fn merge_into(&self, link: LinkId) {
+        self.act(|session| session.merge_into(link));
+    }
+
+    /// Whether nothing is held or under way over it.
+    pub(crate) fn is_idle(&self) -> bool {
+        let locked = self.locked.lock();
+        locked.session.is_idle() && !locked.session.has_output()
     }
 
     /// Whether no call of the peer waits for its answer.

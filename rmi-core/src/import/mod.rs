@@ -124,13 +124,13 @@ impl Import {
     /// The reference as it travels over this link. An object held over the link itself goes back
     /// by its slot.
     pub(crate) fn pass(self: &Arc<Self>, link: &Link<Referent>) -> Passed<Referent> {
-        let (held, behind) = match &*self.way.lock() {
+        let (held, direct, behind) = match &*self.way.lock() {
             Way::Held(hold) | Way::Relayed { hold, .. } => {
                 let held = (hold.link.number() == link.number()).then_some(hold.slot);
                 let is_direct = hold.link.peer().node == self.owner;
-                (held, if is_direct { &[][..] } else { &self.whereabouts.route[..] })
+                (held, is_direct, if is_direct { &[][..] } else { &self.whereabouts.route[..] })
             }
-            Way::Acquiring { .. } | Way::Dead(_) => (None, &[][..]),
+            Way::Acquiring { .. } | Way::Dead(_) => (None, false, &[][..]),
         };
         let endpoints = self.endpoints().to_vec();
         let route = if self.relays_to(link) && behind.len() < ROUTE_LEN_MAX {
@@ -138,7 +138,7 @@ impl Import {
         } else {
             Vec::new()
         };
-        let origin = Origin::Foreign { owner: self.owner, endpoints, route, held };
+        let origin = Origin::Foreign { owner: self.owner, endpoints, route, held, direct };
         Passed { object: Referent::Foreign(self.clone()), id: self.id, interfaces: self.interfaces.clone(), origin }
     }
 

@@ -224,6 +224,23 @@ impl Import {
         self.find_way().await
     }
 
+    /// Moves from one link to the owner to another, behind all calls that were made over the first.
+    pub(crate) async fn move_to(
+        self: &Arc<Self>,
+        from: &Arc<Link<Referent>>,
+        to: &Arc<Link<Referent>>,
+    ) -> Result<(), RemoteError> {
+        let _turn = self.gate.enter().await;
+        match self.hold() {
+            Some((link, slot)) if link.number() == from.number() && self.owner == to.peer().node => {
+                self.fence(from, slot).await?;
+                self.acquire(to.clone())
+            }
+            // It moves once it is granted, or has left already.
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the reference is held through this link, of a third node.
     pub(crate) fn is_pinned_by(&self, link: &Link<Referent>) -> bool {
         self.hold().is_some_and(|(giver, _)| giver.number() == link.number() && link.peer().node != self.owner)

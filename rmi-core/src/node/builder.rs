@@ -169,7 +169,7 @@ impl NodeBuilder {
             kept: Mutex::new(HashMap::new()),
             leases: Mutex::new(Leases::default()),
             leases_changed: watch::Sender::new(()),
-            pins: Mutex::default(),
+            movable: Mutex::default(),
             closed: AtomicBool::new(false),
             deaths: Notify::new(),
             quiet: Notify::new(),

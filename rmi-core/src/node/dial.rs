@@ -44,6 +44,13 @@ enum Destination {
 }
 
 impl Dials {
+    /// Another link goes where this one went.
+    pub(super) fn replace(&self, link: &Link<Referent>, by: &NodeLink) {
+        let is_meant = |known: &&mut NodeLink| known.number() == link.number();
+        self.by_node.lock().values_mut().filter(is_meant).for_each(|known| *known = by.clone());
+        self.by_endpoint.lock().values_mut().filter(is_meant).for_each(|known| *known = by.clone());
+    }
+
     /// A link has ended, or takes no more calls.
     pub(super) fn forget(&self, link: &Link<Referent>) {
         self.by_node.lock().retain(|_, known| known.number() != link.number());

@@ -1,7 +1,10 @@
 //! What a node does for its links: finds objects, serves calls, takes references in, and keeps
 //! what lost peers held for their lease.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -108,13 +111,17 @@ impl Host<Referent> for Node {
         self.0.quiet.notify_waiters();
     }
 
-    fn handle_resumed(&self, _link: &Arc<Link<Referent>>) {}
+    fn handle_resumed(&self, link: &Arc<Link<Referent>>) {
+        self.merge_twins(link.peer().node);
+    }
 
     fn handle_revoked(&self) {
         self.0.deaths.notify_waiters();
     }
 
-    fn handle_merge(&self, _link: &Arc<Link<Referent>>, _by: LinkId) {}
+    fn handle_merge(&self, link: &Arc<Link<Referent>>, by: LinkId) {
+        self.merge(link, by);
+    }
 
     fn handle_quiet(&self) {
         self.0.quiet.notify_waiters();
@@ -206,7 +213,7 @@ impl Node {
     }
 
     fn import(&self, link: &Arc<Link<Referent>>, mut held: HeldReference) -> Referent {
-        let third = held.third.is_some();
+        let may_move = held.third.is_some() || self.may_have_twin(link);
         if let Some(Third { owner, endpoints, route }) = &mut held.third
             && route.contains(&self.id())
         {
@@ -223,16 +230,30 @@ impl Node {
             }
         }
         let import = Import::new(self, link, held);
-        if third {
-            let mut pins = self.0.pins.lock();
-            if pins.len() == pins.capacity() {
-                pins.retain(|pin| pin.strong_count() > 0);
-                let alive = pins.len();
-                pins.reserve(alive.max(16));
+        if may_move {
+            let mut movable = self.0.movable.lock();
+            if movable.len() == movable.capacity() {
+                movable.retain(|import| import.strong_count() > 0);
+                let alive = movable.len();
+                movable.reserve(alive.max(16));
             }
-            pins.push(Arc::downgrade(&import));
+            movable.push(Arc::downgrade(&import));
         }
         Referent::Foreign(import)
+    }
+
+    /// Whether this node and the peer may both dial each other.
+    fn may_have_twin(&self, link: &Link<Referent>) -> bool {
+        self.is_listening() && !link.peer().endpoints.is_empty()
+    }
+
+    /// The references that are held over this link, of those that may change it.
+    pub(super) fn held_over(&self, link: &Link<Referent>) -> Vec<Arc<Import>> {
+        let mut movable = self.0.movable.lock();
+        movable.retain(|import| import.strong_count() > 0);
+        let held: Vec<_> = movable.iter().filter_map(Weak::upgrade).collect();
+        drop(movable);
+        held.into_iter().filter(|import| import.is_held_over(link)).collect()
     }
 
     /// An object of another node that this node has given out.
@@ -274,11 +295,7 @@ impl Node {
     /// A node that gave references of others goes: each is asked of its owner now, while the
     /// giver's lease still keeps it.
     fn leave_giver(&self, giver: &Arc<Link<Referent>>) {
-        let mut pins = self.0.pins.lock();
-        pins.retain(|pin| pin.strong_count() > 0);
-        let pinned: Vec<_> = pins.iter().filter_map(std::sync::Weak::upgrade).collect();
-        drop(pins);
-        for import in pinned.into_iter().filter(|import| import.is_pinned_by(giver)) {
+        for import in self.held_over(giver).into_iter().filter(|import| import.is_pinned_by(giver)) {
             self.spawn(async move {
                 if let Err(error) = import.leave_giver().await {
                     tracing::debug!(object = %import.id(), %error, "the owner cannot be reached");
@@ -308,6 +325,7 @@ impl Node {
         }
         let driver = Driver::new(link.clone(), Arc::new(self.clone()), socket, read);
         self.spawn(driver.drive());
+        self.merge_twins(link.peer().node);
         link
     }
 }

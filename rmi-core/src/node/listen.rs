@@ -35,6 +35,10 @@ impl Listeners {
         self.endpoints.clone()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
     pub(super) fn close(&self) {
         self.closed.send_replace(true);
     }

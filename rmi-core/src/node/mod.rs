@@ -5,6 +5,7 @@ mod current;
 mod dial;
 mod host;
 mod listen;
+mod merge;
 mod policy;
 mod relay;
 mod stats;
@@ -82,8 +83,9 @@ pub(crate) struct Inner {
     services: Mutex<HashMap<String, Arc<Object<dyn Erased>>>>,
     kept: Mutex<HashMap<String, AnyRemote>>,
     leases: Mutex<Leases<Vec<Referent>>>,
-    /// The references that were held through a third node when they arrived.
-    pins: Mutex<Vec<Weak<Import>>>,
+    /// References that may have to change their link: those that were held through a third node when
+    /// they arrived, and those of nodes that may dial this one too.
+    movable: Mutex<Vec<Weak<Import>>>,
     /// Wakes the task that ends leases.
     leases_changed: watch::Sender<()>,
     closed: AtomicBool,
@@ -174,6 +176,10 @@ impl Node {
         );
         drop(garbage);
         inner.leases_changed.send_replace(());
+    }
+
+    pub(crate) fn is_listening(&self) -> bool {
+        !self.0.listeners.is_empty()
     }
 
     /// Waits until no call that was taken over any link waits for its answer: a handler on one may

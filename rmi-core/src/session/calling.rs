@@ -398,7 +398,7 @@ impl<O: Clone> Session<O> {
             return Descriptor::Yours(slot);
         }
         let interfaces = self.given.interfaces(&passed.interfaces);
-        let slot = interfaces.and_then(|_| self.exports.give(passed, self.limits.exports));
+        let slot = interfaces.and_then(|_| self.exports.give(passed, self.limits.exports, &mut self.effects.garbage));
         let (Some(interfaces), Some(slot)) = (interfaces, slot) else {
             // Beyond the limit the peer gets a reference that leads nowhere, and says so when called.
             return Descriptor::Yours(Slot { index: u32::MAX, generation: u32::MAX });

@@ -53,6 +53,8 @@ pub enum Origin {
         route: Vec<NodeId>,
         /// The slot in which this node holds it over this very link, if it does.
         held: Option<Slot>,
+        /// Whether this node holds it of its owner, and not through others.
+        direct: bool,
     },
 }
 
@@ -123,8 +125,9 @@ impl<O> Default for Exports<O> {
 }
 
 impl<O: Clone> Exports<O> {
-    /// Gives an object out once more and returns its slot; `None` where there are `max` already.
-    pub(crate) fn give(&mut self, passed: &Passed<O>, max: u32) -> Option<Slot> {
+    /// Gives an object out once more and returns its slot; `None` where there are `max` already. What it
+    /// takes the place of goes to `replaced`, to be dropped outside every lock.
+    pub(crate) fn give(&mut self, passed: &Passed<O>, max: u32, replaced: &mut Vec<O>) -> Option<Slot> {
         let owner = match &passed.origin {
             Origin::Own => None,
             Origin::Foreign { owner, .. } => Some(*owner),
@@ -135,7 +138,12 @@ impl<O: Clone> Exports<O> {
         };
         if let Some(&index) = known {
             let slot = self.slots.get_mut(index as usize)?;
-            slot.given.as_mut()?.count += 1;
+            let given = slot.given.as_mut()?;
+            given.count += 1;
+            // The same object may have come by several ways: the one that nobody else can break serves.
+            if matches!(passed.origin, Origin::Foreign { direct: true, .. }) {
+                replaced.extend(Some(std::mem::replace(&mut given.object, passed.object.clone())));
+            }
             return Some(Slot { index, generation: slot.generation });
         }
         let index = self.vacant(max)?;
@@ -339,8 +347,8 @@ mod tests {
     fn an_object_given_twice_has_one_slot_and_goes_with_its_last_count() {
         let mut exports = Exports::default();
         let id = ObjectId::random();
-        let slot = exports.give(&own(id, "a"), 10).unwrap();
-        assert_eq!(exports.give(&own(id, "a"), 10), Some(slot));
+        let slot = exports.give(&own(id, "a"), 10, &mut Vec::new()).unwrap();
+        assert_eq!(exports.give(&own(id, "a"), 10, &mut Vec::new()), Some(slot));
         assert_eq!(exports.take_back(slot, 1).unwrap(), None);
         assert_eq!(exports.get(slot), Some(&"a"));
         assert_eq!(exports.take_back(slot, 1).unwrap(), Some("a"));
@@ -351,9 +359,9 @@ mod tests {
     #[test]
     fn a_slot_used_again_has_another_generation() {
         let mut exports = Exports::default();
-        let first = exports.give(&own(ObjectId::random(), "a"), 10).unwrap();
+        let first = exports.give(&own(ObjectId::random(), "a"), 10, &mut Vec::new()).unwrap();
         exports.take_back(first, 1).unwrap();
-        let second = exports.give(&own(ObjectId::random(), "b"), 10).unwrap();
+        let second = exports.give(&own(ObjectId::random(), "b"), 10, &mut Vec::new()).unwrap();
         assert_eq!(second.index, first.index);
         assert_ne!(second.generation, first.generation);
         assert_eq!(exports.get(first), None);
@@ -364,7 +372,7 @@ mod tests {
     #[test]
     fn more_than_was_given_cannot_be_given_back() {
         let mut exports = Exports::default();
-        let slot = exports.give(&own(ObjectId::random(), "a"), 10).unwrap();
+        let slot = exports.give(&own(ObjectId::random(), "a"), 10, &mut Vec::new()).unwrap();
         assert!(exports.take_back(slot, 2).is_err());
         assert!(exports.take_back(Slot { index: 7, generation: 0 }, 1).is_err());
         assert_eq!(exports.get(slot), Some(&"a"));
@@ -375,22 +383,41 @@ mod tests {
         let mut exports = Exports::default();
         let id = ObjectId::random();
         assert_eq!(exports.replace(&id, "dead"), None);
-        let slot = exports.give(&own(id, "a"), 2).unwrap();
+        let slot = exports.give(&own(id, "a"), 2, &mut Vec::new()).unwrap();
         assert_eq!(exports.replace(&id, "dead"), Some((slot, "a")));
         assert_eq!(exports.get(slot), Some(&"dead"));
-        let other = exports.give(&own(ObjectId::random(), "b"), 2).unwrap();
+        let other = exports.give(&own(ObjectId::random(), "b"), 2, &mut Vec::new()).unwrap();
         assert_ne!(other.index, slot.index, "the peer still holds the slot");
-        assert_eq!(exports.give(&own(id, "a"), 2), Some(slot), "passed on, it is the same dead reference");
+        assert_eq!(
+            exports.give(&own(id, "a"), 2, &mut Vec::new()),
+            Some(slot),
+            "passed on, it is the same dead reference"
+        );
         assert_eq!(exports.get(slot), Some(&"dead"));
         assert_eq!(exports.take_back(slot, 2).unwrap(), Some("dead"));
         assert_eq!((exports.len(), exports.total()), (1, 1));
     }
 
     #[test]
+    fn of_two_ways_to_one_object_the_direct_one_serves() {
+        let (mut exports, mut replaced) = (Exports::default(), Vec::new());
+        let owner = NodeId::random();
+        let foreign = |object, direct| {
+            let origin = Origin::Foreign { owner, endpoints: Vec::new(), route: Vec::new(), held: None, direct };
+            Passed { origin, ..own(ObjectId::from_bytes([7; 16]), object) }
+        };
+        let slot = exports.give(&foreign("through another", false), 2, &mut replaced).unwrap();
+        assert_eq!(exports.give(&foreign("direct", true), 2, &mut replaced), Some(slot));
+        assert_eq!(exports.give(&foreign("through a third", false), 2, &mut replaced), Some(slot));
+        assert_eq!((exports.get(slot), replaced), (Some(&"direct"), vec!["through another"]));
+        assert_eq!(exports.take_back(slot, 3).unwrap(), Some("direct"));
+    }
+
+    #[test]
     fn objects_beyond_the_limit_are_not_given() {
         let mut exports = Exports::default();
-        assert!(exports.give(&own(ObjectId::random(), "a"), 1).is_some());
-        assert!(exports.give(&own(ObjectId::random(), "b"), 1).is_none());
+        assert!(exports.give(&own(ObjectId::random(), "a"), 1, &mut Vec::new()).is_some());
+        assert!(exports.give(&own(ObjectId::random(), "b"), 1, &mut Vec::new()).is_none());
     }
 
     #[test]

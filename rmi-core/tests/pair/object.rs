@@ -86,7 +86,7 @@ impl Obj {
             None => Origin::Own,
             Some(owner) => {
                 let endpoints = vec!["mem://third".parse().unwrap()];
-                Origin::Foreign { owner, endpoints, route: vec![NodeId::from_bytes([7; 16])], held }
+                Origin::Foreign { owner, endpoints, route: vec![NodeId::from_bytes([7; 16])], held, direct: false }
             }
         };
         Passed { object: self.clone(), id: self.id(), interfaces: interfaces(), origin }
