@@ -143,6 +143,14 @@ impl Path {
         })
     }
 
+    /// The nodes that relay calls to the owner, from the holder on.
+    pub(crate) fn relays(&self, members: &Members) -> Vec<NodeKey> {
+        match self.hops.split_last() {
+            Some((owner, relays)) if !members.listens(owner.to) => relays.iter().map(|hop| hop.to).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the network was calm since then wherever a call passes: between the holder and the owner,
     /// or between those that relay it.
     pub(crate) fn is_calm(&self, members: &Members, since: Instant) -> bool {

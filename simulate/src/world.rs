@@ -207,13 +207,14 @@ impl World {
         let mut refused = Vec::new();
         let taken = self.with(|state| {
             let Some(call) = state.calls.get(tag.index()) else { return Vec::new() };
-            let (passed, began) = (call.passed.clone(), call.began);
+            let (passed, began, relays) = (call.passed.clone(), call.began, state.relays(call, node));
             if passed.len() != given.len() {
                 wrong.push(format!("{tag:?} carried {} references, and {} arrived", passed.len(), given.len()));
             }
             let mut taken = Vec::new();
             for (path, remote) in passed.into_iter().zip(given) {
-                let path = path.extended(node, began, &state.members);
+                let stops = relays.iter().copied().chain([node]);
+                let path = stops.fold(path, |path, stop| path.extended(stop, began, &state.members));
                 wrong.extend(state.look_at_arrival(tag, &path, &remote));
                 if state.members.is_up(node) {
                     let family = state.enter(path);
@@ -294,6 +295,18 @@ impl State {
 
     pub(crate) fn family(&mut self, family: FamilyKey) -> Option<&mut Family> {
         self.families.get_mut(family.0)
+    }
+
+    /// The nodes that relay what a call, or its result, brings to this node, in turn: it is held through
+    /// them.
+    fn relays(&self, call: &Call, to: NodeKey) -> Vec<NodeKey> {
+        let Target::Family(family) = call.target else { return Vec::new() };
+        let relays = self.families.get(family.0).map(|family| family.path.relays(&self.members));
+        let mut relays = relays.unwrap_or_default();
+        if to == call.caller {
+            relays.reverse();
+        }
+        relays
     }
 
     /// A call of this family that was made at `began` has been answered.
