@@ -11,6 +11,7 @@ pub mod id;
 pub mod limits;
 #[doc(hidden)]
 pub mod plant;
+mod sync;
 pub mod time;
 
 // Layer 1, bytes.

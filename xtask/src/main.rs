@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask check | test | simulate | bench | bless`. Needs nothing but cargo.
+//! The workshop: `cargo xtask check | test | loom | simulate | bench | bless`. Needs nothing but cargo.
 
 mod counts;
 mod report;
@@ -29,6 +29,8 @@ enum Task {
     Check,
     /// Every test there is: unit, integration and ui tests, doctests; the examples are built.
     Test(Runner),
+    /// Every order in which threads may meet in what they share, with loom.
+    Loom(Runner),
     /// Random programs on simulated networks, in release, until one fails.
     Simulate(Simulate),
     /// Measure rmi beside the floor, in release; tables at the end.
@@ -39,7 +41,7 @@ enum Task {
 
 #[derive(Args)]
 struct Runner {
-    /// Passed on to the runner of the tests: nextest where it is installed, else `cargo test`.
+    /// Passed on to the runner of the tests: nextest where it is installed (not for loom), else `cargo test`.
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }
@@ -83,10 +85,11 @@ Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let counted = matches!(cli.task, Task::Test(_) | Task::Bless(_));
+    let counted = matches!(cli.task, Task::Test(_) | Task::Loom(_) | Task::Bless(_));
     let steps = match cli.task {
         Task::Check => tasks::check(),
         Task::Test(runner) => tasks::test(&runner.args),
+        Task::Loom(runner) => tasks::loom(&runner.args),
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
         Task::Bench(bench) => tasks::bench(&bench.only, bench.quick, bench.write),
         Task::Bless(runner) => tasks::bless(&runner.args),

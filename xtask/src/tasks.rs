@@ -9,6 +9,12 @@ pub(crate) fn check() -> Vec<Step> {
         Step::cargo("format", "fmt --all -- --check").needs("fmt", "rustup component add rustfmt"),
         Step::cargo("clippy", "clippy --workspace --all-targets -- -D warnings")
             .needs("clippy", "rustup component add clippy"),
+        with_loom(Step::cargo(
+            "clippy, loom",
+            "clippy --package rmi-core --test interleavings --target-dir target/loom",
+        ))
+        .args(&["--".to_owned(), "-D".to_owned(), "warnings".to_owned()])
+        .needs("clippy", "rustup component add clippy"),
         // Twice: links from public to private items show only without the private items, broken
         // links in the docs of private items only with them.
         Step::cargo("rustdoc", "doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"),
@@ -24,7 +30,23 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     steps.extend(run_tests("tests", args, &without_harness));
     // nextest runs no doctests.
     steps.push(Step::cargo("doctests", "test --workspace --doc --no-fail-fast").counted(Output::Stdout));
+    // Whoever chooses tests has no use for it.
+    if args.is_empty() {
+        steps.extend(loom(&[]));
+    }
     steps
+}
+
+/// The models of what threads share.
+pub(crate) fn loom(args: &[String]) -> Vec<Step> {
+    let models = "test --package rmi-core --test interleavings --target-dir target/loom --no-fail-fast";
+    vec![with_loom(Step::cargo("loom", models)).args(args).counted(Output::Stdout)]
+}
+
+/// The flag has a target directory of its own: in another's it would build everything anew, and then
+/// again without it.
+fn with_loom(step: Step) -> Step {
+    step.env("RUSTFLAGS", "--cfg rmi_loom").env("CARGO_PROFILE_DEV_DEBUG", "0")
 }
 
 pub(crate) fn bless(args: &[String]) -> Vec<Step> {

@@ -134,7 +134,9 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     async fn drive_connection(&mut self) -> Over {
-        let mut over = self.handle_read().err();
+        // What came behind the handshake. Where nothing did, nothing was heard either: it would tell the
+        // session that the peer knows of the connection.
+        let mut over = if self.read.is_empty() { None } else { self.handle_read().err() };
         loop {
             match over {
                 Some(over) => return over,

@@ -24,6 +24,10 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// No pause is longer than this part of the time for which the link is kept: the network may be there
+/// again only late in it.
+const PAUSE_PART: u32 = 8;
+
 /// A connection, shaken hands over, that may take up a link.
 #[derive(Debug)]
 pub(crate) struct Carrier {
@@ -117,7 +121,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let keeps = if exports + imports > 0 { lease } else { lease.min(self.host.connect_timeout()) };
         let ends = self.link.clock.now() + keeps;
         let carrier = match self.link.dialled() {
-            Some(_) => self.redial(ends, cause).await?,
+            Some(_) => self.redial(ends, PAUSE_MAX.min(keeps / PAUSE_PART), cause).await?,
             None => self.await_carrier(ends, cause).await?,
         };
         self.attach(carrier)
@@ -136,7 +140,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     }
 
     /// Dials until the peer answers or refuses, or the lease is over.
-    async fn redial(&mut self, ends: Time, cause: RemoteError) -> Result<Carrier, RemoteError> {
+    async fn redial(&mut self, ends: Time, pause_max: Duration, cause: RemoteError) -> Result<Carrier, RemoteError> {
         let mut tries = 0;
         loop {
             let Some(resume) = self.link.step(|locked| locked.session.start_resume()) else { return Err(cause) };
@@ -152,7 +156,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             };
             tracing::debug!(peer = %self.link.describe_peer(), %failure, "the link cannot be resumed yet");
             self.link.step(|locked| locked.session.give_up_unanswered());
-            let until = ends.min(self.link.clock.now() + pause(resume.link, tries));
+            let until = ends.min(self.link.clock.now() + pause(resume.link, tries, pause_max));
             tries += 1;
             match self.pause(until).await {
                 Pause::Over if self.link.clock.now() < ends => {}
@@ -254,8 +258,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 /// How long to wait before the next dial: doubled up to a bound, and shortened by up to a half, so that
 /// those who lost the same node do not all return at once. Drawn from the link, and so the same in
 /// every run of a test.
-fn pause(link: LinkId, tries: u32) -> Duration {
-    let longest = PAUSE.saturating_mul(1 << tries.min(16)).min(PAUSE_MAX);
+fn pause(link: LinkId, tries: u32, pause_max: Duration) -> Duration {
+    let longest = PAUSE.saturating_mul(1 << tries.min(16)).min(pause_max);
     let bytes = link.to_bytes();
     let text: String = bytes.iter().chain(&tries.to_le_bytes()).map(|byte| char::from(*byte)).collect();
     let chance = u32::try_from(fnv1a64(&[&text]) % 1024).unwrap_or(0);
@@ -272,10 +276,11 @@ mod tests {
         for tries in 0..30 {
             let bound = (PAUSE * 2u32.pow(tries.min(10))).min(PAUSE_MAX);
             for link in links {
-                let pause = pause(link, tries);
+                let pause = pause(link, tries, PAUSE_MAX);
                 assert!(bound / 2 <= pause && pause <= bound, "{pause:?} of {bound:?}");
             }
         }
-        assert!(pause(links[0], 3) != pause(links[1], 3) || pause(links[0], 3) != pause(links[2], 3));
+        let [one, two, three] = links.map(|link| pause(link, 3, PAUSE_MAX));
+        assert!(one != two || one != three);
     }
 }

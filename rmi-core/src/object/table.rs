@@ -1,11 +1,12 @@
 //! The object table: object id → exported object, one per node.
 
-use std::sync::{Arc, Weak};
-
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, hash_map::Entry};
 
-use crate::id::ObjectId;
+use crate::{
+    id::ObjectId,
+    sync::{Arc, Weak},
+};
 
 /// The exported objects of a node by id. It keeps none of them alive: links, names and local code
 /// do. An object that its owner still holds is found here whoever else let go of it.
@@ -60,7 +61,7 @@ impl<T: ?Sized> ObjectTable<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(rmi_loom)))]
 mod tests {
     use super::*;
 
