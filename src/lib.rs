@@ -92,18 +92,19 @@
 //!
 //! # What is guaranteed
 //!
-//! - **At most once.** A call is never sent twice. [`RemoteError::certainty`] says of a failed one whether it ran.
+//! - **At most once.** A call goes again only where it certainly did not run, unless its method is
+//!   `#[remote(idempotent)]`. [`RemoteError::certainty`] says of a failed one whether it ran.
 //! - **An end.** Every call ends: 5 s to connect, 30 s for a call unless set otherwise ([`Limits`], [`CallOptions`]).
 //!   Nested calls inherit the time that is left.
 //! - **Order.** Calls of one node to one object begin in the order in which they were made.
 //! - **Lifetimes.** An exported object lives while a node holds a reference to it, a name is bound to it, or local code
-//!   holds its `Remote`. Dropping the last `Remote` on a node tells the owner at once. A lost node's references live for
-//!   one lease.
+//!   holds its `Remote`. Dropping the last `Remote` on a node tells the owner at once. A lost connection is taken up again
+//!   within the lease, and nothing that is held is lost by it; a lost node's references live for one lease.
 //! - **Identity.** A reference that comes home is the original object again, without a network. Equality and hashes are
 //!   those of owner and object, whatever way the reference came.
 //! - **Isolation.** A panic in a method is that call's error. Whatever a peer sends can at worst end that peer's
 //!   connection.
-//! - **One port.** Callbacks come back over the connection that the client dialled.
+//! - **One port.** Callbacks come back over the connection that the client dialled, and over the one that replaces it.
 //!
 //! # What is not
 //!

@@ -169,8 +169,10 @@ impl<I: ?Sized> Remote<I> {
         WeakRemote { referent, interface: PhantomData }
     }
 
-    /// Waits until the object is gone for good: its node went away, or the link to it was lost for
-    /// longer than the lease. Never ends for a local object.
+    /// Waits until the object is gone for good: its node went away or unexported it, or the link to it
+    /// was lost, not resumed within the lease, and the node does not answer either when it is dialled
+    /// once more. Of a looked-up reference it is the object that the name leads to now. Never ends for a
+    /// local object.
     pub fn broken(this: &Self) -> impl Future<Output = RemoteError> + Send + use<I> {
         broken(&this.referent)
     }

@@ -5,8 +5,8 @@ use rmi::{Certainty, ErrorKind, Node, Remote, RemoteError};
 use crate::{
     cable::Cable,
     common::{
-        Counter, Keeper, Shelf, Tally, at_rest, client, counter, dropped, failure, hand_over, node, pass, serve, shelf,
-        soon, transports, until,
+        Counter, Keeper, Shelf, Tally, at_rest, beside, client, counter, dropped, failure, hand_over, node, pass,
+        serve, shelf, soon, transports, until,
     },
 };
 
@@ -180,6 +180,31 @@ async fn what_a_lost_peer_held_is_freed_before_its_lease_ends() {
     assert_eq!(server.stats().leases, 1);
     cable.mend();
     assert_refused(soon(held.add(1)).await, "Counter.add");
+}
+
+#[tokio::test]
+async fn holders_hear_of_it_at_once_wherever_they_are() {
+    for listen in transports() {
+        let (server, middle, other) = (node(&listen).await, node(&beside(&listen)).await, client().await);
+        let (object, life) = Tally::mortal();
+        let held = hand_over(&server, &middle, &object).await;
+        let passed_on = hand_over(&middle, &other, &held).await;
+        soon(passed_on.add(1)).await.unwrap();
+        let broken = [tokio::spawn(Remote::broken(&held)), tokio::spawn(Remote::broken(&passed_on))];
+        let weak = Remote::downgrade(&held);
+        assert!(server.unexport(&object));
+        for broken in broken {
+            let error = soon(broken).await.unwrap();
+            assert_eq!(error.kind(), ErrorKind::NoSuchObject, "{error}");
+        }
+        // A weak reference is local: it is there as long as something here keeps it.
+        assert!(weak.upgrade().is_some());
+        drop(held);
+        assert!(weak.upgrade().is_none());
+        drop((object, passed_on));
+        dropped(&life).await;
+        at_rest(&[&server, &middle, &other]).await;
+    }
 }
 
 #[tokio::test]

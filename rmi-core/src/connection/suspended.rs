@@ -24,6 +24,9 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// The longest pause while calls wait for the connection.
+const PAUSE_CALLED: Duration = Duration::from_millis(250);
+
 /// No pause is longer than this part of the time for which the link is kept: the network may be there
 /// again only late in it.
 const PAUSE_PART: u32 = 8;
@@ -156,9 +159,10 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             };
             tracing::debug!(peer = %self.link.describe_peer(), %failure, "the link cannot be resumed yet");
             self.link.step(|locked| locked.session.give_up_unanswered());
-            let until = ends.min(self.link.clock.now() + pause(resume.link, tries, pause_max));
+            let begun = self.link.clock.now();
+            let until = ends.min(begun + pause(resume.link, tries, pause_max));
             tries += 1;
-            match self.pause(until).await {
+            match self.pause_between_dials(begun, until).await {
                 Pause::Over if self.link.clock.now() < ends => {}
                 pause => return Err(self.why_ended(pause, cause)),
             }
@@ -191,6 +195,16 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             }
             Pause::Left | Pause::Carrier(_) => cause,
         }
+    }
+
+    /// Shorter where somebody waits.
+    async fn pause_between_dials(&mut self, begun: Time, until: Time) -> Pause {
+        poll_fn(|cx| {
+            let is_called = self.link.locked.lock().session.has_waiting();
+            let until = if is_called { until.min(begun + PAUSE_CALLED) } else { until };
+            self.poll_pause(cx, until)
+        })
+        .await
     }
 
     async fn pause(&mut self, until: Time) -> Pause {

@@ -169,7 +169,9 @@ impl Node {
     }
 
     async fn attempt(&self, endpoint: &Endpoint, dialler: Dialler) -> Result<Shaken, RemoteError> {
-        let limit = self.limits().connect_timeout;
+        // One that hangs must not cost the lease of a lost link.
+        let hasty = if dialler.resumes { self.0.lease / 4 } else { Duration::MAX };
+        let limit = self.limits().connect_timeout.min(hasty);
         let attempt = async {
             let socket = self.0.transports.dial(endpoint).await.map_err(unreachable)?;
             let mut read = BytesMut::new();

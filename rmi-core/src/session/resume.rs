@@ -97,6 +97,12 @@ impl<O: Clone> Session<O> {
         self.suspended.is_some()
     }
 
+    /// Whether calls wait to be sent.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.made.parked_len() > 0
+    }
+
     /// Whether anything would be missed if the link ended now.
     #[must_use]
     pub fn is_idle(&self) -> bool {
