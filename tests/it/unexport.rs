@@ -87,7 +87,7 @@ async fn its_owner_goes_on_to_use_it_and_passes_it_on_dead() {
 #[tokio::test]
 async fn a_holder_passes_it_on_dead() {
     for listen in transports() {
-        let (owner, holder, third) = (node(&listen).await, node(&crate::common::beside(&listen)).await, client().await);
+        let (owner, holder, third) = (node(&listen).await, node(&beside(&listen)).await, client().await);
         let (object, life) = Tally::mortal();
         let held = hand_over(&owner, &holder, &object).await;
         owner.unexport(&object);

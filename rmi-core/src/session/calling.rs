@@ -6,24 +6,19 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Phase, Session,
-    calls::{Answer, CallKey, CallsMade, Late, Left, Parked, ParkedCall, Takes, Waits},
+    calls::{Answer, CallKey, CallsMade, Late, Left, Takes},
     credit::byte_cost,
     definitions::{MethodRef, check_name},
-    outbox::{Done, Outgoing},
-    references::{Origin, Passed, Received},
+    parked::{Parked, ParkedCall, Waits},
+    references::{Passed, Received},
+    sending::{Begun, Kept},
 };
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
     time::Time,
-    wire::{
-        Acquire, CallHead, CallId, Cancel, Descriptor, FRAME_LEN_MAX, Kind, Message, MethodNumber, Reply, Slot, Target,
-        WireError, begin_frame, finish_frame,
-    },
+    wire::{Acquire, CallHead, CallId, Cancel, Descriptor, Kind, Message, MethodNumber, Reply, Target, WireError},
 };
-
-/// A head without references is never longer than this, so that its frame can be written in place.
-const HEAD_LEN_MAX: usize = 2 << 10;
 
 /// A call takes no more than this beside its payload, its references and the name of a service.
 const CALL_LEN_MAX: u64 = 64;
@@ -45,20 +40,6 @@ pub struct StartCall<'a, O> {
     pub deadline: Option<Time>,
     /// How deep it is nested: 0 outside of every handler.
     pub depth: u32,
-}
-
-/// What a message's references need until it has left.
-#[derive(Debug)]
-pub(super) struct Kept<O> {
-    pub(super) counted: Vec<Slot>,
-    pub(super) held: Vec<Slot>,
-    pub(super) keep: Vec<O>,
-}
-
-impl<O> Default for Kept<O> {
-    fn default() -> Self {
-        Self { counted: Vec::new(), held: Vec::new(), keep: Vec::new() }
-    }
 }
 
 impl<O: Clone> Session<O> {
@@ -299,35 +280,6 @@ impl<O: Clone> Session<O> {
         }
     }
 
-    /// Takes calls out of the outbox that have not left wholly, and undoes what they did.
-    pub(super) fn take_back(&mut self, ids: &[CallId]) {
-        let taken = self.outbox.take_back(ids);
-        // What stood behind them may have left.
-        self.settle_done();
-        for message in taken {
-            self.undo(message);
-        }
-    }
-
-    /// Nothing that has not left wholly ever does.
-    pub(super) fn drop_unsent(&mut self) {
-        for message in self.outbox.take_unsent() {
-            self.undo(message);
-        }
-    }
-
-    fn undo(&mut self, message: Outgoing<O>) {
-        if message.call.is_some() {
-            self.send_credit.give_back_call();
-            self.send_credit.give_back_bytes(byte_cost(message.payload_len, message.keep.len()));
-        }
-        for slot in message.counted {
-            // What never arrives was never counted by the peer.
-            self.effects.garbage.extend(self.exports.take_back(slot, 1).ok().flatten());
-        }
-        self.let_go_of(message.held, message.keep);
-    }
-
     pub(super) fn expire_calls(&mut self, now: Time) {
         let patience = self.is_suspended().then_some(self.limits.connect_timeout);
         let late = |why| {
@@ -380,121 +332,6 @@ impl<O: Clone> Session<O> {
         Ok(())
     }
 
-    /// References on their way out become descriptors, and count from now on.
-    pub(super) fn describe(&mut self, references: Vec<Passed<O>>) -> (Vec<Descriptor>, Kept<O>) {
-        let (mut descriptors, mut kept) = (Vec::new(), Kept::default());
-        for passed in references {
-            descriptors.push(self.describe_one(&passed, &mut kept));
-            kept.keep.push(passed.object);
-        }
-        (descriptors, kept)
-    }
-
-    fn describe_one(&mut self, passed: &Passed<O>, kept: &mut Kept<O>) -> Descriptor {
-        if let Origin::Foreign { held: Some(slot), .. } = passed.origin
-            && self.imports.hold(slot)
-        {
-            kept.held.push(slot);
-            return Descriptor::Yours(slot);
-        }
-        let interfaces = self.given.interfaces(&passed.interfaces);
-        let slot = interfaces.and_then(|_| self.exports.give(passed, self.limits.exports, &mut self.effects.garbage));
-        let (Some(interfaces), Some(slot)) = (interfaces, slot) else {
-            // Beyond the limit the peer gets a reference that leads nowhere, and says so when called.
-            return Descriptor::Yours(Slot { index: u32::MAX, generation: u32::MAX });
-        };
-        kept.counted.push(slot);
-        match &passed.origin {
-            Origin::Own => Descriptor::Mine { slot, object: passed.id, interfaces },
-            Origin::Foreign { owner, endpoints, route, .. } => Descriptor::Third {
-                slot,
-                object: passed.id,
-                interfaces,
-                owner: *owner,
-                endpoints: endpoints.clone(),
-                route: route.clone(),
-            },
-        }
-    }
-
-    /// Writes a counted message whose head is encoded by `head`, or lets it travel in chunks.
-    pub(super) fn write(
-        &mut self,
-        kind: Kind,
-        head: impl FnOnce(&mut BytesMut),
-        payload: &mut BytesMut,
-        call: Option<Begun>,
-        mut kept: Kept<O>,
-    ) {
-        let blocked =
-            !self.outbox.has_no_lanes() && call.as_ref().is_some_and(|call| self.outbox.is_blocked(call.order));
-        if !blocked && kept.keep.is_empty() && payload.len() + HEAD_LEN_MAX <= FRAME_LEN_MAX {
-            let frames = self.outbox.frames();
-            let start = begin_frame(frames, kind);
-            head(frames);
-            frames.extend_from_slice(payload);
-            finish_frame(frames, start);
-            payload.clear();
-            let number = self.log.note(Vec::new());
-            if let Some(call) = call {
-                self.made.handle_sent(call.id, number);
-            }
-            return;
-        }
-        let mut encoded = BytesMut::new();
-        head(&mut encoded);
-        if !blocked && 1 + encoded.len() + payload.len() <= FRAME_LEN_MAX {
-            let frames = self.outbox.frames();
-            let start = begin_frame(frames, kind);
-            frames.extend_from_slice(&encoded);
-            frames.extend_from_slice(payload);
-            finish_frame(frames, start);
-            payload.clear();
-            // The frame is in the outbox: a release behind it cannot overtake it.
-            let Kept { counted, held, keep } = kept;
-            self.settle(Done { call: call.map(|call| call.id), counted, keep, held });
-            return;
-        }
-        // A release would overtake the message, and its target be gone.
-        kept.held.extend(call.as_ref().and_then(|call| call.target).filter(|slot| self.imports.hold(*slot)));
-        let Kept { counted, held, keep } = kept;
-        let (order, call) = call.map(|call| (call.order, call.id)).unzip();
-        let payload = payload.split().freeze();
-        let payload_len = payload.len();
-        let head = encoded.freeze();
-        self.outbox.push(Outgoing { kind, head, payload, payload_len, order, call, counted, keep, held });
-    }
-
-    /// Notes what has left by way of a lane: all of it before anything else is encoded, since it is
-    /// counted in the order in which it leaves.
-    pub(super) fn settle_done(&mut self) {
-        let left: Vec<_> = self.outbox.take_done().into_iter().map(|done| self.note_sent(done)).collect();
-        for (held, keep) in left {
-            self.let_go_of(held, keep);
-        }
-    }
-
-    /// A counted message has left: what lived for it may go.
-    fn settle(&mut self, done: Done<O>) {
-        let (held, keep) = self.note_sent(done);
-        self.let_go_of(held, keep);
-    }
-
-    fn note_sent(&mut self, done: Done<O>) -> (Vec<Slot>, Vec<O>) {
-        let number = self.log.note(done.counted);
-        if let Some(id) = done.call {
-            self.made.handle_sent(id, number);
-        }
-        (done.held, done.keep)
-    }
-
-    fn let_go_of(&mut self, held: Vec<Slot>, keep: Vec<O>) {
-        for slot in held {
-            self.release(slot);
-        }
-        self.effects.garbage.extend(keep);
-    }
-
     /// Descriptors that arrived become references, and count from now on, whatever becomes of
     /// their message.
     pub(super) fn receive(&mut self, descriptors: Vec<Descriptor>) -> Result<Vec<Received<O>>, WireError> {
@@ -508,14 +345,6 @@ fn head_len_max(target: &Target) -> u64 {
         Target::Service(name) => CALL_LEN_MAX + name.len() as u64,
         Target::Slot(_) | Target::Object(_) | Target::Promise { .. } => CALL_LEN_MAX,
     }
-}
-
-/// A call as the outbox has to know it.
-pub(super) struct Begun {
-    id: CallId,
-    order: ObjectId,
-    /// The held object that it is for.
-    target: Option<Slot>,
 }
 
 fn send_call<O: Clone>(

@@ -8,16 +8,11 @@ use std::{
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{
-    credit::byte_cost,
-    effects::Effects,
-    references::{Passed, Received},
-};
+use super::{effects::Effects, parked::Parked, references::Received};
 use crate::{
     error::RemoteError,
-    id::{Fingerprint, MethodId, ObjectId},
     time::Time,
-    wire::{CallId, Outcome, Target},
+    wire::{CallId, Outcome},
 };
 
 /// A call made, as its caller knows it.
@@ -96,44 +91,6 @@ enum Stage<O> {
     Abandoned { sequence: u64 },
     /// Answered; the caller has not looked yet.
     Answered(Answer<O>),
-}
-
-/// What waits for the peer's credit, or for a connection.
-#[derive(Debug)]
-pub(crate) struct Parked<O> {
-    /// When it began to wait, or the connection was lost meanwhile.
-    pub(crate) since: Time,
-    pub(crate) what: Waits<O>,
-}
-
-/// A call or an acquire, as it is sent later.
-#[derive(Debug)]
-pub(crate) enum Waits<O> {
-    Call(ParkedCall<O>),
-    Acquire(ObjectId),
-}
-
-/// A call that waits to be sent. Its numbers are those of the connection that it leaves by.
-#[derive(Debug)]
-pub(crate) struct ParkedCall<O> {
-    pub(crate) target: Target,
-    pub(crate) order: ObjectId,
-    pub(crate) method: MethodId,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) method_name: String,
-    pub(crate) references: Vec<Passed<O>>,
-    pub(crate) payload: Bytes,
-    pub(crate) depth: u32,
-}
-
-impl<O> Parked<O> {
-    /// What it takes of the byte credit; an acquire takes no credit at all.
-    pub(crate) fn cost(&self) -> Option<u64> {
-        match &self.what {
-            Waits::Call(call) => Some(byte_cost(call.payload.len(), call.references.len())),
-            Waits::Acquire(_) => None,
-        }
-    }
 }
 
 /// What a caller leaves behind when it goes.

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::calls::{Parked, Waits};
+use super::parked::{Parked, Waits};
 
 /// Wakers to wake and objects to drop, outside every lock.
 #[derive(Debug)]

@@ -18,11 +18,15 @@ mod calls;
 mod credit;
 mod definitions;
 mod effects;
+mod ending;
 mod handshake;
+mod holding;
 mod keepalive;
 mod outbox;
+mod parked;
 mod references;
 mod resume;
+mod sending;
 mod sent;
 mod served;
 mod serving;
@@ -38,7 +42,7 @@ use self::{
     outbox::Outbox,
     references::{Exports, Imports},
     resume::{Lineage, Suspended},
-    sent::{Receipts, SentLog, Trace},
+    sent::{Receipts, SentLog},
     served::CallsServed,
 };
 pub use self::{
@@ -53,12 +57,12 @@ pub use self::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{Certainty, ErrorKind, RemoteError},
-    id::{NodeId, ObjectId},
+    error::{ErrorKind, RemoteError},
+    id::NodeId,
     limits::Limits,
     plant::{self, Plant},
     time::Time,
-    wire::{Ack, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, Slot, WireError},
+    wire::{Ack, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, WireError},
 };
 
 /// What a driver has to act on.
@@ -122,9 +126,6 @@ pub struct Session<O> {
     connection: u32,
     effects: Effects<O>,
 }
-
-/// Longest reason of a goodbye, in bytes.
-const REASON_LEN_MAX: usize = 1 << 10;
 
 /// The beginning of a text.
 fn cut(text: &str, len_max: usize) -> &str {
@@ -302,25 +303,6 @@ impl<O: Clone> Session<O> {
         Ok(())
     }
 
-    fn handle_closing(&mut self, taken: u64, events: &mut Vec<Event<O>>) {
-        self.peer_closing = true;
-        self.waiting.clear();
-        let cause = |sent| {
-            let certainty = if sent { Certainty::NotExecuted } else { Certainty::NotSent };
-            RemoteError::new(ErrorKind::Shutdown, "the peer is shutting down and did not take the call")
-                .with_certainty(certainty)
-        };
-        let unsent = self.made.handle_closing(taken, cause, &mut self.effects);
-        self.take_back(&unsent);
-        events.push(Event::Closing);
-    }
-
-    fn handle_goodbye(&mut self, reason: String, events: &mut Vec<Event<O>>) {
-        self.effects.garbage.extend(self.exports.take_all());
-        self.phase = Phase::Over;
-        events.push(Event::Goodbye(reason));
-    }
-
     /// Time passed: ends what is late, asks or gives up a silent peer.
     ///
     /// # Errors
@@ -356,144 +338,6 @@ impl<O: Clone> Session<O> {
             None => Some(self.keepalive.next_timeout()),
         };
         self.made.next_timeout().into_iter().chain(silence).min().unwrap_or(Time::NEVER)
-    }
-
-    /// Takes no more calls, and tells the peer how many it took.
-    pub fn close(&mut self) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Closing;
-            let taken = self.receipts.received();
-            self.push(&Message::Closing(Closing { taken }));
-        }
-    }
-
-    /// Tells the peer that the link of this id, which this side dialled to it, replaces this one.
-    pub fn merge_into(&mut self, link: LinkId) {
-        if self.peer.speaks(Kind::Merge) {
-            self.push(&Message::Merge(Merge { link }));
-        }
-    }
-
-    /// Whether everything taken has been answered and written.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.served.len() == 0 && self.outbox.is_empty()
-    }
-
-    /// Says that this node goes away. What it held is released by that, and what has not left by
-    /// now never does.
-    pub fn goodbye(&mut self, reason: &str) {
-        if self.phase != Phase::Over {
-            self.drop_unsent();
-            let reason = cut(reason, REASON_LEN_MAX).to_owned();
-            self.push(&Message::Goodbye(Goodbye { reason }));
-            self.phase = Phase::Over;
-        }
-    }
-
-    /// Whether new calls may be started.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.phase != Phase::Over && !self.peer_closing
-    }
-
-    /// The link is lost: every call made ends with this cause, every handler must be dropped, and
-    /// what was given out is returned, to be kept for the lease.
-    pub fn lose(&mut self, cause: &RemoteError) -> Lost<O> {
-        self.phase = Phase::Over;
-        self.waiting.clear();
-        let ended = |sent| {
-            let certainty = if sent { Certainty::Unknown } else { Certainty::NotSent };
-            cause.clone().with_certainty(certainty)
-        };
-        self.made.lose(ended, &mut self.effects);
-        self.drop_unsent();
-        self.outbox.clear();
-        self.imports = Imports::default();
-        (self.log, self.suspended) = (SentLog::default(), None);
-        Lost { serving: self.served.lose(), given: self.exports.take_all() }
-    }
-
-    /// Gives a held reference back: one handle less, and a release for the peer with the last.
-    pub fn release(&mut self, slot: Slot) {
-        if let Some(count) = self.imports.release(slot) {
-            self.send_release(slot, count);
-        }
-    }
-
-    fn send_release(&mut self, slot: Slot, count: u64) {
-        self.say(&Message::Release(Release { slot, count }), Trace::Released(slot, count));
-    }
-
-    /// Lets go of an object of this node however often the peer holds it. `dead` stands in its place
-    /// until the peer has released it.
-    pub fn unexport(&mut self, id: &ObjectId, dead: O) {
-        if let Some((slot, object)) = self.exports.replace(id, dead) {
-            self.effects.garbage.push(object);
-            self.send_revoked(slot);
-        }
-    }
-
-    /// Tells the peer that what it holds in this slot is gone for good, though it goes on holding it.
-    pub fn revoke(&mut self, slot: Slot) {
-        self.send_revoked(slot);
-    }
-
-    fn send_revoked(&mut self, slot: Slot) {
-        if self.peer.speaks(Kind::Revoked) {
-            self.say(&Message::Revoked(slot), Trace::Revoked(slot));
-        }
-    }
-
-    /// Sends something that a resumption repeats, now or once there is a connection.
-    fn say(&mut self, message: &Message, trace: Trace) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        if self.is_suspended() {
-            self.log.put_off(trace);
-        } else {
-            self.push(message);
-            self.log.note_trace(trace);
-        }
-    }
-
-    /// Whether the peer has unexported what is held in this slot.
-    #[must_use]
-    pub fn is_revoked(&self, slot: Slot) -> bool {
-        self.imports.is_revoked(slot)
-    }
-
-    /// A message brought references, which its sender remembers until it hears of their arrival.
-    fn note_received(&mut self, references: &[Received<O>]) {
-        if references.iter().any(|reference| matches!(reference, Received::Held(_))) {
-            self.note_trace();
-        }
-    }
-
-    fn note_trace(&mut self) {
-        if self.receipts.note_trace() {
-            self.push_ack();
-        }
-    }
-
-    /// Tells the peer what arrived, if it waits to hear of anything.
-    fn push_ack(&mut self) {
-        if self.lineage.is_some()
-            && let Some(received) = self.receipts.take_ack()
-        {
-            self.push(&Message::Ack(Ack { received }));
-        }
-    }
-
-    fn release_all(&mut self, references: Vec<Received<O>>) {
-        for reference in references {
-            match reference {
-                Received::Held(held) => self.release(held.slot),
-                Received::Returned(object) => self.effects.garbage.push(object),
-                Received::Revoked => {}
-            }
-        }
     }
 
     /// Adds a whole small message to the outbox. After goodbye there is nothing more to say.
@@ -537,18 +381,6 @@ impl<O: Clone> Session<O> {
         !self.effects.is_empty()
     }
 
-    /// An object of a third node that the peer holds through this one.
-    #[must_use]
-    pub fn given_of(&self, owner: NodeId, id: ObjectId) -> Option<&O> {
-        self.exports.foreign(owner, id)
-    }
-
-    /// The objects of third nodes that the peer holds through this one, each with its owner and its slot.
-    #[must_use]
-    pub fn foreign_given(&self) -> Vec<(NodeId, Slot, O)> {
-        self.exports.all_foreign().map(|(owner, slot, object)| (owner, slot, object.clone())).collect()
-    }
-
     /// Calls made that are not over, calls served, objects given out, objects held.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -558,19 +390,6 @@ impl<O: Clone> Session<O> {
             exports: self.exports.len(),
             imports: self.imports.len(),
         }
-    }
-
-    /// How many messages that touched references the peer has not acknowledged.
-    #[must_use]
-    pub fn unacknowledged(&self) -> usize {
-        self.log.len()
-    }
-
-    /// How often references count, for tests: at rest, what one side gave is what the other holds.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn reference_counts(&self) -> ReferenceCounts {
-        ReferenceCounts { given: self.exports.total(), held: self.imports.total() }
     }
 }
 

@@ -4,11 +4,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Event, Phase, Session,
-    calling::Kept,
     credit::byte_cost,
     cut,
     definitions::KnownMethod,
     references::{HeldReference, Origin, Passed, Received, Third},
+    sending::Kept,
     served::ServedId,
 };
 use crate::{
