@@ -218,7 +218,7 @@ impl<O: Clone> Session<O> {
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
-        self.keepalive.handle_heard(now);
+        self.handle_heard(now);
         if !self.peer.speaks(frame.kind) {
             return Err(WireError::NotOffered(frame.kind));
         }
