@@ -12,6 +12,8 @@ use tokio::sync::{Mutex, MutexGuard};
 #[derive(Default)]
 pub(crate) struct Gate {
     waiting: AtomicU32,
+    /// Calls that found nobody waiting and are about to start.
+    starting: AtomicU32,
     /// Made when first needed: most references never wait.
     turn: OnceLock<Box<Mutex<()>>>,
 }
@@ -25,7 +27,28 @@ pub(crate) struct Turn<'a> {
 impl Gate {
     /// Whether nobody waits.
     pub(crate) fn is_free(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// A call is about to start, if it finds the gate free: asked before [`is_free`](Self::is_free), so that
+    /// either it sees who has entered, or is seen by him.
+    pub(crate) fn start(&self) -> Starting<'_> {
+        self.starting.fetch_add(1, Ordering::SeqCst);
+        Starting(&self.starting)
+    }
+
+    /// Waits for those who came before, and for those that start without waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue.
+    pub(crate) async fn enter_alone(&self) -> Turn<'_> {
+        let turn = self.enter().await;
+        // A start is one step of a thread: this is over at once.
+        while self.starting.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+        turn
     }
 
     /// Waits for those who came before.
@@ -45,7 +68,7 @@ struct Waiting<'a>(&'a AtomicU32);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
+        count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
@@ -53,5 +76,14 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts a call that starts.
+pub(crate) struct Starting<'a>(&'a AtomicU32);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -299,6 +299,7 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
         payload,
         deadline: Some(deadline),
         depth,
+        relayed: false,
     };
     // Later than `now` of the call, where it waited for its way: the time left must be true.
     let key = link.start_call(node.now(), call)?;

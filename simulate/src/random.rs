@@ -1,5 +1,7 @@
 //! Numbers that look random and come from a seed alone.
 
+use rmi_core::NodeId;
+
 /// A stream of numbers; equal seeds give equal streams (SplitMix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -28,6 +30,12 @@ impl Random {
             Some(count) => self.next() % count,
             None => self.next(),
         }
+    }
+
+    /// The id of a node.
+    pub(crate) fn node_id(&mut self) -> NodeId {
+        let halves = u128::from(self.next()) << 64 | u128::from(self.next());
+        NodeId::from_bytes(halves.to_be_bytes())
     }
 
     /// A length from 0 to `most`.

@@ -15,6 +15,7 @@ use crate::{
     network::{Host, Network, NodeKey},
     panics,
     program::{Program, Step},
+    random::Random,
     rules,
     socket::{SimulatedTransport, endpoint_of},
     thing::{Servant, Thing},
@@ -35,6 +36,8 @@ pub(crate) struct Simulation {
     disturbed: bool,
     /// Whether leases run out before the last calls.
     patient: bool,
+    /// Where the nodes' ids come from: of two nodes that dialled each other the lower decides.
+    ids: Random,
 }
 
 /// The place that a number chooses among so many: half of the numbers choose one of the three that
@@ -60,8 +63,8 @@ impl Simulation {
         let network = Network::new(program.weather, program.seed);
         let world = World::new(network.clone(), traced);
         let (hosts, calls, leaving) = (Vec::new(), Vec::new(), Vec::new());
-        let mut simulation =
-            Self { world, network, hosts, calls, leaving, disturbed: false, patient: program.seed % 2 == 1 };
+        let (disturbed, patient, ids) = (false, program.seed % 2 == 1, Random::new(program.seed));
+        let mut simulation = Self { world, network, hosts, calls, leaving, disturbed, patient, ids };
         for (host, listens) in std::iter::once(&true).chain(&program.listens).enumerate() {
             let node = simulation.start(Host(host), *listens).await?;
             simulation.hosts.push(node);
@@ -73,10 +76,11 @@ impl Simulation {
         &self.world
     }
 
-    async fn start(&self, host: Host, listens: bool) -> Result<NodeKey, String> {
+    async fn start(&mut self, host: Host, listens: bool) -> Result<NodeKey, String> {
         let key = self.world.with(|state| NodeKey(state.members.list.len()));
         let transport = SimulatedTransport::new(self.network.clone(), key, host);
-        let mut builder = Node::builder().transport(transport).limits(rules::limits()).lease(rules::LEASE);
+        let mut builder =
+            Node::builder().id(self.ids.node_id()).transport(transport).limits(rules::limits()).lease(rules::LEASE);
         if listens {
             builder = builder.listen(endpoint_of(host).to_string());
         }

@@ -78,6 +78,8 @@ enum Over {
     Lost(RemoteError),
     /// The link is over with it.
     Ended(RemoteError),
+    /// The peer broke the protocol: the link is over too, and what the peer held stays for its lease.
+    Broken(RemoteError),
 }
 
 /// The task of one link: drives its connections, one after the other.
@@ -120,6 +122,10 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let cause = loop {
             let lost = match self.drive_connection().await {
                 Over::Ended(cause) => break cause,
+                Over::Broken(cause) => {
+                    self.lost = Some(self.link.clock.now());
+                    break cause;
+                }
                 Over::Lost(cause) => {
                     self.lost = Some(self.link.clock.now());
                     self.drive_suspended(cause).await
@@ -200,7 +206,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.handle_events();
         handled.map_err(|error| {
             tracing::warn!(peer = %self.link.describe_peer(), %error, "the peer broke the protocol");
-            Over::Ended(RemoteError::from(error))
+            Over::Broken(RemoteError::from(error))
         })
     }
 
@@ -210,18 +216,23 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         }
         self.dispatch.begin_batch();
         let mut events = std::mem::take(&mut self.events);
+        let mut revoked = false;
         for event in events.drain(..) {
             match event {
                 Event::Call(call) => self.handle_call(call),
                 Event::Cancel(id) => self.handle_cancel(id),
                 Event::Closing => self.host.handle_closing(&self.link),
-                Event::Revoked => self.host.handle_revoked(),
+                Event::Revoked => revoked = true,
                 Event::Merge(by) => self.host.handle_merge(&self.link, by),
                 Event::Goodbye(reason) => {
                     tracing::debug!(peer = %self.link.describe_peer(), reason, "the peer said goodbye");
                     self.goodbye = true;
                 }
             }
+        }
+        // Once for all of one read.
+        if revoked {
+            self.host.handle_revoked();
         }
         // Keeps the allocation.
         self.events = events;

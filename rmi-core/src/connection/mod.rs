@@ -114,6 +114,8 @@ struct Locked<O> {
     carrier: Option<Box<Carrier>>,
     /// The driver is going to write: nobody else has to.
     flushing: bool,
+    /// The peer is there again, as somebody has seen: it may be dialled at once.
+    hasty: bool,
     /// When the driver will look at the time again.
     armed: Time,
     closing: Option<Close>,
@@ -160,6 +162,7 @@ impl<O: Kept> Link<O> {
                 socket: Some(socket),
                 carrier: None,
                 flushing: false,
+                hasty: false,
                 armed: Time::START,
                 closing: None,
             }),
@@ -261,7 +264,8 @@ impl<O: Kept> Link<O> {
         if locked.session.has_output() {
             self.wake_to_flush(locked);
         }
-        if locked.session.next_timeout() < locked.armed {
+        // Without a connection, a call that waits hastens the next dial.
+        if locked.session.next_timeout() < locked.armed || locked.session.is_suspended() {
             self.driver.wake();
         }
     }
@@ -310,15 +314,36 @@ impl<O: Kept> Link<O> {
         !self.retired.swap(true, Ordering::AcqRel)
     }
 
+    /// What was to take its place has ended.
+    pub(crate) fn unretire(&self) {
+        self.retired.store(false, Ordering::Release);
+    }
+
+    /// Whether another link takes its place.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Ends it without a goodbye if nothing is held or under way over it; no call begins then. Whether it
+    /// does.
+    pub(crate) fn leave_if_idle(&self) -> bool {
+        let leaves = self.step(|locked| {
+            let leaves = locked.session.is_idle() && !locked.session.has_output();
+            if leaves {
+                locked.session.stop_calling();
+                locked.closing = Some(Close::Leaving { goodbye: false });
+            }
+            leaves
+        });
+        if leaves {
+            self.driver.wake();
+        }
+        leaves
+    }
+
     /// Tells the peer which link takes the place of this one.
     pub(crate) fn merge_into(&self, link: LinkId) {
         self.act(|session| session.merge_into(link));
-    }
-
-    /// Whether nothing is held or under way over it.
-    pub(crate) fn is_idle(&self) -> bool {
-        let locked = self.locked.lock();
-        locked.session.is_idle() && !locked.session.has_output()
     }
 
     /// Whether no call of the peer waits for its answer.
@@ -326,8 +351,8 @@ impl<O: Kept> Link<O> {
         self.ended.get().is_some() || self.counts().served == 0
     }
 
-    /// The objects of third nodes that the peer holds through this one, each with its owner and its slot.
-    pub(crate) fn foreign_given(&self) -> Vec<(NodeId, Slot, O)> {
+    /// The objects of third nodes that the peer holds through this one, each with its slot.
+    pub(crate) fn foreign_given(&self) -> Vec<(Slot, O)> {
         self.locked.lock().session.foreign_given()
     }
 
@@ -362,6 +387,12 @@ impl<O: Kept> Link<O> {
             let locked = self.locked.lock();
             locked.session.is_open() && !locked.session.is_suspended()
         }
+    }
+
+    /// Somebody waits for its connection.
+    pub(crate) fn hasten(&self) {
+        self.locked.lock().hasty = true;
+        self.driver.wake();
     }
 
     /// Whether it has lost its connection, and waits for another.

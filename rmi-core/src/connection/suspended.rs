@@ -108,9 +108,12 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     ///
     /// With what ends the link for good.
     pub(super) async fn drive_suspended(&mut self, cause: RemoteError) -> Result<(), RemoteError> {
-        let may_resume = self
-            .link
-            .step(|locked| locked.closing.is_none() && locked.session.is_resumable() && !locked.session.is_idle());
+        // A dialler with nothing to lose dials anew when it has to. An acceptor may know what became of
+        // calls that the dialler waits for.
+        let may_resume = self.link.step(|locked| {
+            let is_wanted = !locked.session.is_idle() || !locked.session.is_dialler();
+            locked.closing.is_none() && locked.session.is_resumable() && is_wanted
+        });
         if !may_resume {
             return Err(cause);
         }
@@ -146,7 +149,11 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     async fn redial(&mut self, ends: Time, pause_max: Duration, cause: RemoteError) -> Result<Carrier, RemoteError> {
         let mut tries = 0;
         loop {
-            let Some(resume) = self.link.step(|locked| locked.session.start_resume()) else { return Err(cause) };
+            let resume = self.link.step(|locked| {
+                locked.hasty = false;
+                locked.session.start_resume()
+            });
+            let Some(resume) = resume else { return Err(cause) };
             let failure = match self.attempt(resume, ends).await {
                 Ok(Ok(carrier)) => return Ok(carrier),
                 Ok(Err(Unresumed::Refused(refusal))) => {
@@ -200,8 +207,15 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// Shorter where somebody waits.
     async fn pause_between_dials(&mut self, begun: Time, until: Time) -> Pause {
         poll_fn(|cx| {
-            let is_called = self.link.locked.lock().session.has_waiting();
-            let until = if is_called { until.min(begun + PAUSE_CALLED) } else { until };
+            let (is_called, hasty) = {
+                let locked = self.link.locked.lock();
+                (locked.session.has_waiting(), locked.hasty)
+            };
+            let until = match (hasty, is_called) {
+                (true, _) => begun,
+                (false, true) => until.min(begun + PAUSE_CALLED),
+                (false, false) => until,
+            };
             self.poll_pause(cx, until)
         })
         .await
@@ -252,6 +266,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let Carrier { socket, established, read, from } = carrier;
         let now = self.link.clock.now();
         *self.link.addr.lock() = socket.peer();
+        self.lost = None;
         self.begin(socket.clone(), read);
         let attached = self.link.step(|locked| {
             locked.socket = Some(socket);

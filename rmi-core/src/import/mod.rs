@@ -175,11 +175,12 @@ impl Import {
 
     /// Starts a call if there is a way now. Gives it back otherwise.
     fn try_start<R, S: FnOnce(Start) -> R>(self: &Arc<Self>, start: S, at_gate: bool) -> Result<R, S> {
+        // The way is let go of before the call starts: a call that passes this very reference looks
+        // at it again. Whoever changes it waits for those that start.
+        let _starting = self.gate.start();
         if !at_gate && !self.gate.is_free() {
             return Err(start);
         }
-        // The way is let go of before the call starts: a call that passes this very reference looks
-        // at it again. The slot stays: it is given up only once its link takes no calls.
         let found = match &mut *self.way.lock() {
             Way::Held(Hold { link, slot }) if link.peer().node == self.owner && link.is_open() => {
                 Some((link.clone(), Target::Slot(*slot)))
@@ -214,12 +215,19 @@ impl Import {
         }
     }
 
-    /// Whether it cannot be called any more, nor found anew.
+    /// Whether the object is gone for good, as far as this node knows: what it gave on leads nowhere.
     pub(crate) fn is_gone(&self) -> bool {
-        match &*self.way.lock() {
-            Way::Dead(_) => true,
-            way => self.endpoints().is_empty() && way.link().is_some_and(|link| link.ended().is_some()),
-        }
+        let way = self.way.lock();
+        let revoked = match &*way {
+            Way::Dead(_) => return true,
+            Way::Held(hold) | Way::Relayed { hold, .. } => hold.link.is_revoked(hold.slot),
+            Way::Acquiring { .. } => false,
+        };
+        let ended = way.link().and_then(|link| link.ended().map(|ended| (link, ended)));
+        revoked
+            || ended.is_some_and(|(link, ended)| {
+                self.endpoints().is_empty() || (ended.goodbye && link.peer().node == self.owner)
+            })
     }
 
     /// The slot and the link by which the object is held.

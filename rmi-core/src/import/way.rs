@@ -130,7 +130,7 @@ impl Import {
     /// that were relayed before have begun.
     async fn go_direct(self: &Arc<Self>) -> Result<(), RemoteError> {
         let link = self.node.link_to(self.owner, self.endpoints()).await?;
-        let _turn = self.gate.enter().await;
+        let _turn = self.gate.enter_alone().await;
         if let Some((giver, slot)) = self.hold().filter(|(giver, _)| giver.is_open()) {
             self.fence(&giver, slot).await?;
         }
@@ -146,8 +146,10 @@ impl Import {
             method: MethodRef { id: FENCE, fingerprint: Fingerprint(0), name: &"rmi.fence" },
             references: Vec::new(),
             payload: &mut BytesMut::new(),
-            deadline: Some(now + self.node.limits().call_timeout),
+            // Calls wait at the gate meanwhile, and no longer than for a dial.
+            deadline: Some(now + self.node.limits().connect_timeout / 2),
             depth: 0,
+            relayed: false,
         };
         let key = over.start_call(now, call)?;
         match PendingCall::new(over.clone(), key).answer().await {
@@ -161,6 +163,13 @@ impl Import {
         let now = self.node.now();
         let key = link.start_acquire(now, self.id, now + self.node.limits().call_timeout)?;
         let mut way = self.way.lock();
+        if let Way::Dead(error) = &*way {
+            // Another question was answered meanwhile; this one is given up.
+            let error = error.clone();
+            drop(way);
+            drop(PendingCall::new(link, key));
+            return Err(error);
+        }
         let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
             // A pin at a giver stays until the owner has answered; what a lost link held is gone.
             Way::Held(hold) | Way::Relayed { hold, .. } => Some(hold).filter(|_| !plant::is(Plant::SkipPin)),
@@ -190,6 +199,8 @@ impl Import {
         drop(way);
         // Releases the pin, outside the lock.
         drop(before);
+        // Whoever waits for the end of the object waits for another link now.
+        self.node.deaths().notify_waiters();
     }
 
     fn handle_refused(&self, link: &Arc<Link<Referent>>, error: RemoteError) {
@@ -220,7 +231,7 @@ impl Import {
         if direct {
             return Ok(());
         }
-        let _turn = self.gate.enter().await;
+        let _turn = self.gate.enter_alone().await;
         self.find_way().await
     }
 
@@ -230,7 +241,7 @@ impl Import {
         from: &Arc<Link<Referent>>,
         to: &Arc<Link<Referent>>,
     ) -> Result<(), RemoteError> {
-        let _turn = self.gate.enter().await;
+        let _turn = self.gate.enter_alone().await;
         match self.hold() {
             Some((link, slot)) if link.number() == from.number() && self.owner == to.peer().node => {
                 self.fence(from, slot).await?;
@@ -248,7 +259,8 @@ impl Import {
 }
 
 fn unreachable(lost: Option<&RemoteError>) -> RemoteError {
-    let message = "its node listens nowhere that this node may dial, and who gave the reference does not relay calls";
+    let message =
+        "its node listens nowhere that this node may dial, and who gave the reference relays no calls, or no more";
     match lost {
         None => RemoteError::new(ErrorKind::Unreachable, message),
         Some(lost) => {

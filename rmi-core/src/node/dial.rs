@@ -66,7 +66,7 @@ impl Node {
     /// Where no endpoint answers, or only other nodes do.
     pub(crate) async fn link_to(&self, owner: NodeId, endpoints: &[Endpoint]) -> Result<NodeLink, RemoteError> {
         let known = self.0.dials.by_node.lock().get(&owner).cloned();
-        match known.filter(|link| link.is_open()) {
+        match known.filter(is_usable) {
             Some(link) => Ok(link),
             None => self.dial_shared(Destination::Node(owner), endpoints.to_vec()).await,
         }
@@ -129,20 +129,29 @@ impl Node {
             return Err(shut_down());
         }
         let peer = established.peer.node;
-        let known = self.0.dials.by_node.lock().get(&peer).filter(|link| link.is_open()).cloned();
-        let link = match known {
-            // Dialled by id and by endpoint at once: nothing is held over the second yet.
+        let known = self.0.dials.by_node.lock().get(&peer).cloned();
+        let link = match known.filter(is_usable) {
+            // Dialled by id and by endpoint at once: nothing is held over the second yet. Or the first has
+            // lost its connection, and the peer is there again.
             Some(link) if peer != self.id() => {
                 socket.shutdown();
+                link.hasten();
                 link
             }
             _ => self.open_link(socket, established, Some(endpoint), read),
         };
+        // The peer may have said already that its own link is to be used instead.
         if peer != self.id() {
-            self.0.dials.by_node.lock().insert(peer, link.clone());
+            let mut by_node = self.0.dials.by_node.lock();
+            if !link.is_retired() {
+                by_node.insert(peer, link.clone());
+            }
         }
         if let Destination::Endpoint(endpoint) = to {
-            self.0.dials.by_endpoint.lock().insert(endpoint.clone(), link.clone());
+            let mut by_endpoint = self.0.dials.by_endpoint.lock();
+            if !link.is_retired() {
+                by_endpoint.insert(endpoint.clone(), link.clone());
+            }
         }
         Ok(link)
     }
@@ -165,7 +174,7 @@ impl Node {
                 Err(error) => failures.push((endpoint, error)),
             }
         }
-        Err(why_none_answered(&failures))
+        Err(why_none_answered(endpoints.first(), &failures))
     }
 
     async fn attempt(&self, endpoint: &Endpoint, dialler: Dialler) -> Result<Shaken, RemoteError> {
@@ -263,6 +272,12 @@ impl Node {
     }
 }
 
+/// Whether calls may go over this link. One that this side cannot dial again is of use only while it is
+/// connected.
+fn is_usable(link: &NodeLink) -> bool {
+    if link.dialled().is_some() { link.is_open() } else { link.is_connected() }
+}
+
 /// What the side that dials knows of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialler {
@@ -284,10 +299,13 @@ fn broken(error: io::Error) -> RemoteError {
     RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake").with_source(&error)
 }
 
-/// One error for all endpoints: that the node is another counts for more than that it is silent.
-fn why_none_answered(failures: &[(&Endpoint, RemoteError)]) -> RemoteError {
+/// One error for all endpoints. That another node answers at the first, where this one was found before,
+/// or at all of them, counts for more than that others are silent.
+fn why_none_answered(first: Option<&Endpoint>, failures: &[(&Endpoint, RemoteError)]) -> RemoteError {
     let [(_, only)] = failures else {
-        let other_node = failures.iter().any(|(_, error)| error.kind() == ErrorKind::NoSuchObject);
+        let is_other = |error: &RemoteError| error.kind() == ErrorKind::NoSuchObject;
+        let other_node = failures.iter().any(|(at, error)| Some(*at) == first && is_other(error))
+            || (!failures.is_empty() && failures.iter().all(|(_, error)| is_other(error)));
         let kind = if other_node { ErrorKind::NoSuchObject } else { ErrorKind::Unreachable };
         let tried: Vec<_> =
             failures.iter().map(|(endpoint, error)| format!("{endpoint}: {}", error.message())).collect();

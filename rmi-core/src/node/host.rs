@@ -117,6 +117,7 @@ impl Host<Referent> for Node {
 
     fn handle_revoked(&self) {
         self.0.deaths.notify_waiters();
+        self.tell_holders();
     }
 
     fn handle_merge(&self, link: &Arc<Link<Referent>>, by: LinkId) {
@@ -133,7 +134,7 @@ impl Host<Referent> for Node {
         let others = self.links();
         let given =
             others.iter().filter(|other| other.number() != link.number()).flat_map(|other| other.foreign_given());
-        given.into_iter().any(|(_, _, given)| passes_on(&given))
+        given.into_iter().any(|(_, given)| passes_on(&given))
             || self.0.leases.lock().holdings_mut().any(|given| given.iter().any(passes_on))
     }
 
@@ -153,7 +154,7 @@ impl Host<Referent> for Node {
             link.discard(given);
         }
         self.leave_giver(link);
-        self.tell_holders(link.peer().node);
+        self.tell_holders();
         self.0.quiet.notify_waiters();
         self.0.open.send_modify(|open| *open -= 1);
     }
@@ -279,13 +280,11 @@ impl Node {
         as_seen.into_iter().filter(move |endpoint| self.0.policy.allows(endpoint, &seen))
     }
 
-    /// The link to an owner has ended: those who hold its objects through this node hear of those that
-    /// cannot be found anew.
-    fn tell_holders(&self, owner: NodeId) {
-        let is_gone = |referent: &Referent| matches!(referent, Referent::Foreign(import) if import.is_gone());
+    /// Objects of others may be gone for good: those who hold them through this node hear of it.
+    fn tell_holders(&self) {
         for link in self.links() {
-            for (of, slot, given) in link.foreign_given() {
-                if of == owner && is_gone(&given) {
+            for (slot, given) in link.foreign_given() {
+                if matches!(given, Referent::Foreign(import) if import.is_gone()) {
                     link.revoke(slot);
                 }
             }
@@ -296,7 +295,10 @@ impl Node {
     /// giver's lease still keeps it.
     fn leave_giver(&self, giver: &Arc<Link<Referent>>) {
         for import in self.held_over(giver).into_iter().filter(|import| import.is_pinned_by(giver)) {
+            let places = self.0.leaving.clone();
             self.spawn(async move {
+                // A giver may have given very many, of owners and at endpoints of its choice.
+                let _place = places.acquire_owned().await;
                 if let Err(error) = import.leave_giver().await {
                     tracing::debug!(object = %import.id(), %error, "the owner cannot be reached");
                 }

@@ -25,6 +25,10 @@ impl Node {
         let links: Vec<_> =
             self.links().into_iter().filter(|link| link.peer().node == peer && link.is_connected()).collect();
         let Some(stays) = links.iter().find(|link| link.dialled().is_some() && link.id().is_some()) else { return };
+        // One at a time: anybody may claim to be the peer.
+        if links.iter().any(|link| link.dialled().is_none() && link.is_retired()) {
+            return;
+        }
         for twin in links.iter().filter(|link| link.dialled().is_none()) {
             if let Some(id) = stays.id()
                 && twin.retire()
@@ -42,8 +46,10 @@ impl Node {
         // Only what this side has dialled is known to come from the node that it claims.
         let Some(stays) = stays.filter(|_| twin.dialled().is_some() && self.id() > peer) else { return };
         tracing::debug!(peer = %stays.describe_peer(), "two links become one");
+        // First, so that a dial that is about to make the twin known sees that it is not to.
+        let is_news = twin.retire();
         self.0.dials.replace(twin, &stays);
-        if twin.retire() {
+        if is_news {
             self.spawn(drain(self.downgrade(), twin.clone(), stays));
         }
     }
@@ -53,17 +59,21 @@ impl Node {
 async fn drain(node: WeakNode, twin: Arc<Link<Referent>>, stays: Arc<Link<Referent>>) {
     let mut pause = PAUSE;
     while twin.ended().is_none() && stays.ended().is_none() {
-        let Some(held) = node.upgrade().map(|node| node.held_over(&twin)) else { return };
-        for import in held {
-            if let Err(error) = import.move_to(&twin, &stays).await {
-                tracing::debug!(object = %import.id(), %error, "a reference stays on its link for now");
+        // Neither a fence nor an acquire is to wait for a connection.
+        if twin.is_connected() && stays.is_connected() {
+            let Some(held) = node.upgrade().map(|node| node.held_over(&twin)) else { return };
+            for import in held {
+                if let Err(error) = import.move_to(&twin, &stays).await {
+                    tracing::debug!(object = %import.id(), %error, "a reference stays on its link for now");
+                }
             }
-        }
-        if twin.dialled().is_some() && twin.is_idle() {
-            twin.leave(false);
-            return;
+            if twin.dialled().is_some() && twin.leave_if_idle() {
+                return;
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+    // Another link to the peer may take its place later.
+    twin.unretire();
 }

@@ -24,7 +24,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::Instant,
 };
 
@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     /// References that may have to change their link: those that were held through a third node when
     /// they arrived, and those of nodes that may dial this one too.
     movable: Mutex<Vec<Weak<Import>>>,
+    /// How many owners may be dialled at once because a giver has gone.
+    leaving: Arc<Semaphore>,
     /// Wakes the task that ends leases.
     leases_changed: watch::Sender<()>,
     closed: AtomicBool,

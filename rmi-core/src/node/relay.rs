@@ -73,6 +73,7 @@ impl Node {
                 payload: &mut BytesMut::from(&request.payload[..]),
                 deadline: *deadline,
                 depth: *depth,
+                relayed: true,
             };
             let key = link.start_call(self.now(), start)?;
             Ok::<_, RemoteError>(PendingCall::new(link, key))

@@ -8,7 +8,7 @@ use super::{
     Phase, Session,
     calls::{Answer, CallKey, CallsMade, Late, Left, Takes},
     credit::byte_cost,
-    definitions::{MethodRef, check_name},
+    definitions::{Given, MethodRef, check_name},
     parked::{Parked, ParkedCall, Waits},
     references::{Passed, Received},
     sending::{Begun, Kept},
@@ -40,6 +40,8 @@ pub struct StartCall<'a, O> {
     pub deadline: Option<Time>,
     /// How deep it is nested: 0 outside of every handler.
     pub depth: u32,
+    /// Whether it comes from a peer, through this node.
+    pub relayed: bool,
 }
 
 impl<O: Clone> Session<O> {
@@ -85,6 +87,7 @@ impl<O: Clone> Session<O> {
                 references: call.references,
                 payload,
                 depth: call.depth,
+                relayed: call.relayed,
             };
             self.park(now, key, Waits::Call(parked));
         }
@@ -112,7 +115,11 @@ impl<O: Clone> Session<O> {
             check_name("the name of a service", name)?;
         }
         self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
-        if waits { Ok(None) } else { self.given.method(call.method, self.outbox.frames()).map(Some) }
+        let number = |given: &mut Given, frames| match call.relayed {
+            true => given.relayed_method(call.method, frames),
+            false => given.method(call.method, frames),
+        };
+        if waits { Ok(None) } else { number(&mut self.given, self.outbox.frames()).map(Some) }
     }
 
     /// Whether the peer accepts a message with this payload and these references, beside which it
@@ -197,7 +204,10 @@ impl<O: Clone> Session<O> {
     fn number_parked(&mut self, call: &ParkedCall<O>) -> Result<MethodNumber, RemoteError> {
         self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
         let method = MethodRef { id: call.method, fingerprint: call.fingerprint, name: &call.method_name };
-        self.given.method(method, self.outbox.frames())
+        match call.relayed {
+            true => self.given.relayed_method(method, self.outbox.frames()),
+            false => self.given.method(method, self.outbox.frames()),
+        }
     }
 
     fn send_parked(&mut self, now: Time, key: CallKey, call: ParkedCall<O>) {
@@ -290,8 +300,9 @@ impl<O: Clone> Session<O> {
                 Late::Call { sent: false } => {
                     (ErrorKind::DeadlineExceeded, Certainty::NotSent, "the peer took no call in time")
                 }
+                // It has waited as long as a dial may take, and goes again only where a failed dial would.
                 Late::Connection => (
-                    ErrorKind::ConnectionLost,
+                    ErrorKind::Unreachable,
                     Certainty::NotSent,
                     "the connection is lost, and was not there again within the time to connect",
                 ),

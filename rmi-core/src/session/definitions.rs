@@ -39,12 +39,37 @@ impl std::fmt::Debug for MethodRef<'_> {
 pub(crate) struct Given {
     methods: HashMap<(MethodId, Fingerprint), MethodNumber, RandomState>,
     interfaces: HashMap<InterfaceSet, InterfacesNumber, RandomState>,
+    /// Methods that others call through this node. They leave room for those that it calls itself.
+    relayed: u32,
+    relayed_max: u32,
     budget: Budget,
 }
 
 impl Given {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { methods: HashMap::default(), interfaces: HashMap::default(), budget: Budget::new(limits) }
+        let relayed_max = limits.definitions / RELAYED_PART;
+        let (methods, interfaces) = (HashMap::default(), HashMap::default());
+        Self { methods, interfaces, relayed: 0, relayed_max, budget: Budget::new(limits) }
+    }
+
+    /// The number of a method that a peer calls through this node, defined now if it has none.
+    ///
+    /// # Errors
+    ///
+    /// Where relayed calls have defined their share, or no peer would accept the definition.
+    pub(crate) fn relayed_method(
+        &mut self,
+        method: MethodRef<'_>,
+        frames: &mut BytesMut,
+    ) -> Result<MethodNumber, RemoteError> {
+        if !self.methods.contains_key(&(method.id, method.fingerprint)) {
+            if self.relayed >= self.relayed_max {
+                let message = "too many different methods were called through the node that relays the call";
+                return Err(RemoteError::new(ErrorKind::Overloaded, message));
+            }
+            self.relayed += 1;
+        }
+        self.method(method, frames)
     }
 
     /// The number of a method, defined now if it has none.
@@ -105,6 +130,9 @@ impl Given {
         Ok(())
     }
 }
+
+/// Which part of the definitions of a link relayed calls may make.
+const RELAYED_PART: u32 = 16;
 
 /// Whether a peer accepts a name.
 ///

@@ -45,6 +45,11 @@ impl<O: Clone> Session<O> {
         }
     }
 
+    /// Makes no more calls: another link takes the place of this one.
+    pub fn stop_calling(&mut self) {
+        self.peer_closing = true;
+    }
+
     /// Whether everything taken has been answered and written.
     #[must_use]
     pub fn is_drained(&self) -> bool {

@@ -29,7 +29,9 @@ impl<O: Clone> Session<O> {
 
     /// Tells the peer that what it holds in this slot is gone for good, though it goes on holding it.
     pub fn revoke(&mut self, slot: Slot) {
-        self.send_revoked(slot);
+        if self.exports.revoke(slot) {
+            self.send_revoked(slot);
+        }
     }
 
     pub(super) fn send_revoked(&mut self, slot: Slot) {
@@ -95,10 +97,11 @@ impl<O: Clone> Session<O> {
         self.exports.foreign(owner, id)
     }
 
-    /// The objects of third nodes that the peer holds through this one, each with its owner and its slot.
+    /// The objects of third nodes that the peer holds through this one, and was not told to be gone, each
+    /// with its slot.
     #[must_use]
-    pub fn foreign_given(&self) -> Vec<(NodeId, Slot, O)> {
-        self.exports.all_foreign().map(|(owner, slot, object)| (owner, slot, object.clone())).collect()
+    pub fn foreign_given(&self) -> Vec<(Slot, O)> {
+        self.exports.all_foreign().map(|(slot, object)| (slot, object.clone())).collect()
     }
 
     /// How many messages that touched references the peer has not acknowledged.

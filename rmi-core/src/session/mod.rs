@@ -127,6 +127,10 @@ pub struct Session<O> {
     effects: Effects<O>,
 }
 
+/// So many messages that touched references may wait to be acknowledged; a peer acknowledges every 64.
+/// One that never does would fill this node's memory with what a resumption might have to undo.
+const UNACKNOWLEDGED_MAX: usize = 1 << 20;
+
 /// The beginning of a text.
 fn cut(text: &str, len_max: usize) -> &str {
     text.get(..text.floor_char_boundary(len_max)).unwrap_or(text)
@@ -170,7 +174,7 @@ impl<O: Clone> Session<O> {
             peer_closing: false,
             made: CallsMade::default(),
             waiting: VecDeque::new(),
-            log: SentLog::default(),
+            log: SentLog::new(lineage.is_some()),
             receipts: Receipts::default(),
             served: CallsServed::default(),
             exports: Exports::default(),
@@ -285,6 +289,9 @@ impl<O: Clone> Session<O> {
             Message::Resume(_) | Message::ResumeRefused(_) => {
                 return Err(WireError::Broken("spoke of a resumption on a link that is there"));
             }
+        }
+        if self.log.len() > UNACKNOWLEDGED_MAX {
+            return Err(WireError::Broken("acknowledges nothing"));
         }
         if asks { self.check_reading(waited) } else { Ok(()) }
     }

@@ -35,6 +35,7 @@ pub(crate) struct ParkedCall<O> {
     pub(crate) references: Vec<Passed<O>>,
     pub(crate) payload: Bytes,
     pub(crate) depth: u32,
+    pub(crate) relayed: bool,
 }
 
 impl<O> Parked<O> {

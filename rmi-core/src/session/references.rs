@@ -115,6 +115,8 @@ struct Given<O> {
     object: O,
     id: ObjectId,
     owner: Option<NodeId>,
+    /// The peer was told that it is gone.
+    revoked: bool,
     count: u64,
 }
 
@@ -148,7 +150,7 @@ impl<O: Clone> Exports<O> {
         }
         let index = self.vacant(max)?;
         let slot = self.slots.get_mut(index as usize)?;
-        slot.given = Some(Given { object: passed.object.clone(), id: passed.id, owner, count: 1 });
+        slot.given = Some(Given { object: passed.object.clone(), id: passed.id, owner, revoked: false, count: 1 });
         match owner {
             None => self.own.insert(passed.id, index),
             Some(owner) => self.foreign.insert((owner, passed.id), index),
@@ -228,13 +230,20 @@ impl<O: Clone> Exports<O> {
         all.slots.into_iter().filter_map(|slot| slot.given).map(|given| given.object).collect()
     }
 
-    /// The objects of other nodes that are given out, each with its owner and its slot.
-    pub(crate) fn all_foreign(&self) -> impl Iterator<Item = (NodeId, Slot, &O)> {
-        self.foreign.iter().filter_map(|((owner, _), &index)| {
+    /// The objects of other nodes that are given out and not revoked, each with its slot.
+    pub(crate) fn all_foreign(&self) -> impl Iterator<Item = (Slot, &O)> {
+        self.foreign.values().filter_map(|&index| {
             let place = self.slots.get(index as usize)?;
-            let given = place.given.as_ref()?;
-            Some((*owner, Slot { index, generation: place.generation }, &given.object))
+            let given = place.given.as_ref().filter(|given| !given.revoked)?;
+            Some((Slot { index, generation: place.generation }, &given.object))
         })
+    }
+
+    /// The peer is told that what is given in a slot is gone. Whether that is news.
+    pub(crate) fn revoke(&mut self, slot: Slot) -> bool {
+        let place = self.slots.get_mut(slot.index as usize).filter(|place| place.generation == slot.generation);
+        let given = place.and_then(|place| place.given.as_mut());
+        given.is_some_and(|given| !std::mem::replace(&mut given.revoked, true))
     }
 
     /// An object of another node that is given out.
@@ -304,10 +313,10 @@ impl Imports {
         }
     }
 
-    /// The peer has revoked a slot. False where it is not held any more.
+    /// The peer has revoked a slot. False where it is not held any more, or was revoked before.
     pub(crate) fn revoke(&mut self, slot: Slot) -> bool {
         let held = self.held.get_mut(&slot.index).filter(|held| held.generation == slot.generation);
-        held.map(|held| held.revoked = true).is_some()
+        held.is_some_and(|held| !std::mem::replace(&mut held.revoked, true))
     }
 
     /// Whether a held slot was revoked.

@@ -164,8 +164,8 @@ impl<O: Clone> Session<O> {
         Ok(())
     }
 
-    /// A new connection was accepted whose first frame asked for this, as [`check_resume`]
-    /// (Self::check_resume) allows. An old connection that is still there must be gone.
+    /// A new connection was accepted whose first frame asked for this, which is allowed by
+    /// [`check_resume`](Self::check_resume). An old connection that is still there must be gone.
     ///
     /// # Errors
     ///

@@ -9,6 +9,8 @@ use crate::wire::{Slot, WireError};
 /// peer's acks trim it, so that it holds what is on its way and not what is held.
 #[derive(Debug, Default)]
 pub(crate) struct SentLog {
+    /// Whether there is a resumption to remember anything for.
+    remembers: bool,
     sent: u64,
     traces: VecDeque<(u64, Trace)>,
     /// What happened while no connection was there to say it.
@@ -27,14 +29,20 @@ pub(crate) enum Trace {
 }
 
 impl SentLog {
+    pub(crate) fn new(remembers: bool) -> Self {
+        Self { remembers, ..Self::default() }
+    }
+
     /// A counted message has left. Returns its number.
     pub(crate) fn note(&mut self, given: Vec<Slot>) -> u64 {
-        if given.is_empty() { self.next() } else { self.note_trace(Trace::Given(given)) }
+        if given.is_empty() || !self.remembers { self.next() } else { self.note_trace(Trace::Given(given)) }
     }
 
     /// A message has left that gave back or revoked something.
     pub(crate) fn note_trace(&mut self, trace: Trace) -> u64 {
-        self.traces.push_back((self.sent, trace));
+        if self.remembers {
+            self.traces.push_back((self.sent, trace));
+        }
         self.next()
     }
 
@@ -123,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_arrived_is_forgotten_and_what_did_not_comes_back_in_order() {
-        let mut log = SentLog::default();
+        let mut log = SentLog::new(true);
         assert_eq!(log.note(vec![SLOT]), 0);
         assert_eq!(log.note(Vec::new()), 1);
         assert_eq!(log.note_trace(Trace::Released(SLOT, 2)), 2);
@@ -139,7 +147,7 @@ mod tests {
 
     #[test]
     fn nobody_receives_more_than_was_sent() {
-        let mut log = SentLog::default();
+        let mut log = SentLog::new(true);
         log.note(vec![SLOT]);
         assert!(log.handle_ack(2).is_err());
         assert!(log.rewind(2).is_err());

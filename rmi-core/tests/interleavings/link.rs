@@ -78,6 +78,7 @@ impl Link {
                 payload: &mut BytesMut::new(),
                 deadline: Some(DEADLINE),
                 depth: 0,
+                relayed: false,
             };
             session.start_call(Time::START, call).unwrap()
         })

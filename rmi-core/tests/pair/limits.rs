@@ -47,6 +47,7 @@ fn call_with(pair: &mut Pair, references: Vec<Passed<Obj>>, name: &str) -> Resul
             payload: &mut bytes::BytesMut::new(),
             deadline: None,
             depth: 0,
+            relayed: false,
         },
     );
     pair.a().carry_out();

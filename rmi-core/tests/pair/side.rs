@@ -168,7 +168,8 @@ impl Side {
         let references = references.iter().map(|object| self.pass(object)).collect();
         let method = MethodRef { id: MethodId(fnv(method)), fingerprint: Fingerprint(7), name: &method };
         let mut payload = BytesMut::from(&payload[..]);
-        let call = StartCall { target, order, method, references, payload: &mut payload, deadline, depth };
+        let call =
+            StartCall { target, order, method, references, payload: &mut payload, deadline, depth, relayed: false };
         let started = self.session.start_call(now, call);
         assert!(payload.is_empty(), "the payload is left empty");
         self.carry_out();
