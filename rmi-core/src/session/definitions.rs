@@ -248,3 +248,22 @@ impl Learnt {
         known.ok_or(WireError::Broken("used an interfaces number that it never defined"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relayed_calls_define_no_more_than_their_share() {
+        let limits = Limits { definitions: 2 * RELAYED_PART, ..Limits::default() };
+        let (mut given, mut frames) = (Given::new(&limits), BytesMut::new());
+        let method = |id| MethodRef { id: MethodId(id), fingerprint: Fingerprint(0), name: &"demo.Bank.open" };
+        for id in [1000, 1001, 1000] {
+            given.relayed_method(method(id), &mut frames).unwrap();
+        }
+        let error = given.relayed_method(method(1002), &mut frames).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded, "{error}");
+        given.relayed_method(method(1001), &mut frames).expect("defined already");
+        given.method(method(1002), &mut frames).expect("the node's own calls have room");
+    }
+}
