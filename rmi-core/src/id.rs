@@ -1,37 +1,47 @@
 //! The identities of nodes, objects, interfaces and methods.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A node: one presence of a process in the system, random and new at every start.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NodeId(u128);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeId([u8; 16]);
 
 impl NodeId {
     /// A new random id.
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4().as_u128())
+        Self(*Uuid::new_v4().as_bytes())
     }
 
     /// The id with these 16 bytes, as they stand on the wire.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_be_bytes(bytes))
+        Self(bytes)
     }
 
     /// The 16 bytes of the id, as they stand on the wire.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.0
+    }
+}
+
+/// All at once: it is random as it is.
+impl Hash for NodeId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_be_bytes(self.0));
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0 >> 96)
+        write!(f, "{:08x}", u128::from_be_bytes(self.0) >> 96)
     }
 }
 
@@ -43,38 +53,45 @@ impl fmt::Debug for NodeId {
 
 /// An exported object. Who knows the id may call the object, so `Debug` and `Display` show only
 /// its first 8 digits; [`expose`](Self::expose) gives all.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ObjectId(u128);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectId([u8; 16]);
 
 impl ObjectId {
     /// A new random id.
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4().as_u128())
+        Self(*Uuid::new_v4().as_bytes())
     }
 
     /// The id with these 16 bytes, as they stand on the wire.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_be_bytes(bytes))
+        Self(bytes)
     }
 
     /// The 16 bytes of the id, as they stand on the wire.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.0
     }
 
     /// All 32 digits: the right to call the object, so keep it out of logs.
     #[must_use]
     pub fn expose(&self) -> String {
-        format!("{:032x}", self.0)
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// All at once: it is random as it is.
+impl Hash for ObjectId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_be_bytes(self.0));
     }
 }
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0 >> 96)
+        write!(f, "{:08x}", u128::from_be_bytes(self.0) >> 96)
     }
 }
 

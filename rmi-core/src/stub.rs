@@ -27,7 +27,8 @@ use crate::{
 /// behind it.
 pub struct Stub {
     destination: Destination,
-    options: CallOptions,
+    /// Apart, since most have none.
+    options: Option<Box<CallOptions>>,
 }
 
 /// Where the calls of a stub go.
@@ -99,6 +100,7 @@ impl Stub {
             Referent::Named(named) => Destination::Named(named.clone()),
             Referent::Service(service) => Destination::Callee(Callee::Service(service.clone())),
         };
+        let options = (options != CallOptions::new()).then(|| Box::new(options));
         Some(Arc::new(Self { destination, options }))
     }
 
@@ -116,7 +118,7 @@ impl Stub {
         let callee = self.destination.callee();
         let node = callee.node();
         let now = node.now();
-        let (deadline, depth) = time_and_depth(node, now, &self.options);
+        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref());
         let attempt = Attempt { method, callee: callee.clone(), now, deadline, depth };
         let error = match attempt.go(encode).await {
             Ok(answer) => return Ok(answer),
@@ -134,7 +136,8 @@ impl Stub {
     ) -> Result<Answer, RemoteError> {
         let node = attempt.callee.node().clone();
         let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
-        let idempotent = self.options.idempotent.unwrap_or(attempt.method.idempotent);
+        let option = self.options.as_ref().and_then(|options| options.idempotent);
+        let idempotent = option.unwrap_or(attempt.method.idempotent);
         let mut retries = Retries::new(idempotent, matches!(self.destination, Destination::Named(_)));
         let mut error = first.clone();
         while let Some(pause) = retries.again(&error, node.now(), patience) {
@@ -308,8 +311,8 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
 
 /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
 /// than the handler's own call has left.
-fn time_and_depth(node: &Node, now: Time, options: &CallOptions) -> (Time, u32) {
-    let own = options.timeout.unwrap_or_else(|| node.limits().call_timeout);
+fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>) -> (Time, u32) {
+    let own = options.and_then(|options| options.timeout).unwrap_or_else(|| node.limits().call_timeout);
     match Current::inherited() {
         None => (now + own, 0),
         Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),

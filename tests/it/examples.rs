@@ -80,6 +80,14 @@ async fn chat_drops_who_leaves_or_dies() {
 }
 
 #[tokio::test]
+async fn a_hoard_costs_what_it_says_and_leaves_nothing() {
+    let mut hoard = example("hoard");
+    hoard.args(["--objects", "3000", "--churn", "5000"]);
+    let told = assert_success(&output(hoard).await);
+    assert!(told.contains("3,000 objects held") && told.contains("5,000 objects made, returned and dropped"), "{told}");
+}
+
+#[tokio::test]
 async fn juicers_free_everything_they_make() {
     let mut juicer = example("juicer");
     juicer.args(["--minutes", "0.03", "--seed", "3"]);

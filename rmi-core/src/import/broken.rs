@@ -40,7 +40,7 @@ impl Import {
     /// The link that the object was held over has ended. Asks the owner for it once, if it can be dialled
     /// and may still have it. Returns why the object is gone, if it is.
     async fn handle_link_ended(self: Arc<Self>, link: &Arc<Link<Referent>>, ended: &Ended) -> Option<RemoteError> {
-        let direct = link.peer().node == self.owner;
+        let direct = link.peer().node == self.owner();
         if direct && ended.goodbye {
             return Some(ended.cause.clone());
         }

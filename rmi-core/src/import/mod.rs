@@ -37,14 +37,13 @@ use crate::{
     node::Node,
     object::{InterfaceSet, Whereabouts},
     referent::Referent,
-    session::{HeldReference, Origin, Passed},
+    session::{HeldReference, Origin, Passed, Third},
     wire::{ROUTE_LEN_MAX, Slot, Target},
 };
 
 /// An object of another node.
 pub(crate) struct Import {
     node: Node,
-    owner: NodeId,
     id: ObjectId,
     interfaces: InterfaceSet,
     whereabouts: Arc<Whereabouts>,
@@ -61,32 +60,26 @@ pub(crate) struct Start {
 impl Import {
     /// A reference that arrived over this link.
     pub(crate) fn new(node: &Node, link: &Arc<Link<Referent>>, held: HeldReference) -> Arc<Self> {
-        let (owner, whereabouts) = match held.third {
-            None => (link.peer().node, node.whereabouts(link)),
-            Some(third) => {
-                let endpoints = node.dialable(link, &third.endpoints).collect();
-                (third.owner, Arc::new(Whereabouts { endpoints, route: third.route }))
+        let whereabouts = match held.third {
+            None => node.whereabouts(link),
+            Some(Third { owner, endpoints, route }) => {
+                let endpoints = node.dialable(link, &endpoints).collect();
+                Arc::new(Whereabouts { owner, endpoints, route })
             }
         };
         let way = Way::Held(Hold::new(link.clone(), held.slot));
-        Arc::new(Self::with(node, owner, held.id, held.interfaces, whereabouts, way))
+        Arc::new(Self::with(node, held.id, held.interfaces, whereabouts, way))
     }
 
     /// A reference that leads nowhere.
     pub(crate) fn dead(node: &Node, owner: NodeId, id: ObjectId, interfaces: InterfaceSet, why: &str) -> Arc<Self> {
         let error = RemoteError::new(ErrorKind::NoSuchObject, why).with_certainty(Certainty::NotSent);
-        Arc::new(Self::with(node, owner, id, interfaces, Arc::default(), Way::Dead(error)))
+        let whereabouts = Whereabouts { owner, endpoints: Vec::new(), route: Vec::new() };
+        Arc::new(Self::with(node, id, interfaces, Arc::new(whereabouts), Way::Dead(error)))
     }
 
-    fn with(
-        node: &Node,
-        owner: NodeId,
-        id: ObjectId,
-        interfaces: InterfaceSet,
-        whereabouts: Arc<Whereabouts>,
-        way: Way,
-    ) -> Self {
-        Self { node: node.clone(), owner, id, interfaces, whereabouts, way: Mutex::new(way), gate: Gate::default() }
+    fn with(node: &Node, id: ObjectId, interfaces: InterfaceSet, whereabouts: Arc<Whereabouts>, way: Way) -> Self {
+        Self { node: node.clone(), id, interfaces, whereabouts, way: Mutex::new(way), gate: Gate::default() }
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -94,7 +87,7 @@ impl Import {
     }
 
     pub(crate) fn owner(&self) -> NodeId {
-        self.owner
+        self.whereabouts.owner
     }
 
     pub(crate) fn id(&self) -> ObjectId {
@@ -113,10 +106,10 @@ impl Import {
     /// The peer that calls go to, for messages.
     pub(crate) fn describe_peer(&self) -> String {
         match self.way.lock().link() {
-            Some(link) if link.peer().node == self.owner => link.describe_peer(),
+            Some(link) if link.peer().node == self.owner() => link.describe_peer(),
             _ => match self.endpoints().first() {
-                Some(endpoint) => format!("{endpoint} (node {})", self.owner),
-                None => format!("node {}", self.owner),
+                Some(endpoint) => format!("{endpoint} (node {})", self.owner()),
+                None => format!("node {}", self.owner()),
             },
         }
     }
@@ -127,7 +120,7 @@ impl Import {
         let (held, direct, behind) = match &*self.way.lock() {
             Way::Held(hold) | Way::Relayed { hold, .. } => {
                 let held = (hold.link.number() == link.number()).then_some(hold.slot);
-                let is_direct = hold.link.peer().node == self.owner;
+                let is_direct = hold.link.peer().node == self.owner();
                 (held, is_direct, if is_direct { &[][..] } else { &self.whereabouts.route[..] })
             }
             Way::Acquiring { .. } | Way::Dead(_) => (None, false, &[][..]),
@@ -138,7 +131,7 @@ impl Import {
         } else {
             Vec::new()
         };
-        let origin = Origin::Foreign { owner: self.owner, endpoints, route, held, direct };
+        let origin = Origin::Foreign { owner: self.owner(), endpoints, route, held, direct };
         Passed { object: Referent::Foreign(self.clone()), id: self.id, interfaces: self.interfaces.clone(), origin }
     }
 
@@ -182,7 +175,7 @@ impl Import {
             return Err(start);
         }
         let found = match &mut *self.way.lock() {
-            Way::Held(Hold { link, slot }) if link.peer().node == self.owner && link.is_open() => {
+            Way::Held(Hold { link, slot }) if link.peer().node == self.owner() && link.is_open() => {
                 Some((link.clone(), Target::Slot(*slot)))
             }
             Way::Relayed { hold: Hold { link, slot }, .. } if link.is_open() => {
@@ -226,7 +219,7 @@ impl Import {
         let ended = way.link().and_then(|link| link.ended().map(|ended| (link, ended)));
         revoked
             || ended.is_some_and(|(link, ended)| {
-                self.endpoints().is_empty() || (ended.goodbye && link.peer().node == self.owner)
+                self.endpoints().is_empty() || (ended.goodbye && link.peer().node == self.owner())
             })
     }
 

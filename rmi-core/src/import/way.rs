@@ -48,8 +48,8 @@ pub(super) enum Way {
     /// The owner cannot be dialled: calls go by the giver, who relays them.
     Relayed {
         hold: Hold,
-        /// When the owner is dialled again.
-        until: Time,
+        /// When the owner is dialled again. Apart, since few are relayed.
+        until: Box<Time>,
     },
     /// The owner was asked for it over this link. Until it answers, the object is called by its id.
     Acquiring {
@@ -81,7 +81,7 @@ impl Import {
         if self.endpoints().is_empty() {
             return if self.relay() { Ok(()) } else { Err(unreachable(lost.as_ref())) };
         }
-        match self.node.link_to(self.owner, self.endpoints()).await {
+        match self.node.link_to(self.owner(), self.endpoints()).await {
             Ok(link) => self.acquire(link),
             Err(error) if !self.relay() => Err(error),
             Err(error) => {
@@ -94,7 +94,7 @@ impl Import {
     /// Goes by the giver from now on, if he relays.
     fn relay(&self) -> bool {
         let mut way = self.way.lock();
-        if !matches!(&*way, Way::Held(hold) if hold.link.is_open() && hold.link.peer().node != self.owner)
+        if !matches!(&*way, Way::Held(hold) if hold.link.is_open() && hold.link.peer().node != self.owner())
             || self.whereabouts.route.is_empty()
         {
             return false;
@@ -103,19 +103,19 @@ impl Import {
         // The place is never empty for anybody to see: the way is locked.
         let gone = Way::Dead(RemoteError::new(ErrorKind::Other, ""));
         if let Way::Held(hold) = std::mem::replace(&mut *way, gone) {
-            *way = Way::Relayed { hold, until };
+            *way = Way::Relayed { hold, until: Box::new(until) };
         }
         true
     }
 
     /// Calls are relayed: dials the owner again from time to time, beside the calls.
     pub(super) fn look_for_direct_way(self: &Arc<Self>, over: &Link<Referent>) {
-        if over.peer().node == self.owner || self.endpoints().is_empty() {
+        if over.peer().node == self.owner() || self.endpoints().is_empty() {
             return;
         }
         let now = self.node.now();
         match &mut *self.way.lock() {
-            Way::Relayed { until, .. } if *until <= now => *until = now + RELAYED,
+            Way::Relayed { until, .. } if **until <= now => **until = now + RELAYED,
             _ => return,
         }
         let import = self.clone();
@@ -129,7 +129,7 @@ impl Import {
     /// Leaves the giver for the owner, who can be dialled by now. Calls made meanwhile wait until all
     /// that were relayed before have begun.
     async fn go_direct(self: &Arc<Self>) -> Result<(), RemoteError> {
-        let link = self.node.link_to(self.owner, self.endpoints()).await?;
+        let link = self.node.link_to(self.owner(), self.endpoints()).await?;
         let _turn = self.gate.enter_alone().await;
         if let Some((giver, slot)) = self.hold().filter(|(giver, _)| giver.is_open()) {
             self.fence(&giver, slot).await?;
@@ -226,7 +226,7 @@ impl Import {
     pub(crate) async fn leave_giver(self: &Arc<Self>) -> Result<(), RemoteError> {
         let direct = match &*self.way.lock() {
             Way::Dead(error) => return Err(error.clone()),
-            way => way.link().is_some_and(|link| link.peer().node == self.owner && link.ended().is_none()),
+            way => way.link().is_some_and(|link| link.peer().node == self.owner() && link.ended().is_none()),
         };
         if direct {
             return Ok(());
@@ -243,7 +243,7 @@ impl Import {
     ) -> Result<(), RemoteError> {
         let _turn = self.gate.enter_alone().await;
         match self.hold() {
-            Some((link, slot)) if link.number() == from.number() && self.owner == to.peer().node => {
+            Some((link, slot)) if link.number() == from.number() && self.owner() == to.peer().node => {
                 self.fence(from, slot).await?;
                 self.acquire(to.clone())
             }
@@ -254,7 +254,7 @@ impl Import {
 
     /// Whether the reference is held through this link, of a third node.
     pub(crate) fn is_pinned_by(&self, link: &Link<Referent>) -> bool {
-        self.hold().is_some_and(|(giver, _)| giver.number() == link.number() && link.peer().node != self.owner)
+        self.hold().is_some_and(|(giver, _)| giver.number() == link.number() && link.peer().node != self.owner())
     }
 }
 

@@ -264,8 +264,10 @@ impl Node {
 
     /// Where the peer itself may be dialled.
     pub(crate) fn whereabouts(&self, link: &Link<Referent>) -> Arc<Whereabouts> {
-        let look =
-            || Whereabouts { endpoints: self.dialable(link, &link.peer().endpoints).collect(), route: Vec::new() };
+        let look = || {
+            let endpoints = self.dialable(link, &link.peer().endpoints).collect();
+            Whereabouts { owner: link.peer().node, endpoints, route: Vec::new() }
+        };
         link.whereabouts(look).clone()
     }
 

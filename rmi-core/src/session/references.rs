@@ -1,7 +1,9 @@
 //! References over one link: the objects given out and the objects held.
 
+use std::hash::BuildHasher;
+
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::{HashMap, HashTable, hash_map::Entry};
 
 use crate::{
     endpoint::Endpoint,
@@ -100,7 +102,9 @@ pub struct Third {
 pub(crate) struct Exports<O> {
     slots: Vec<ExportSlot<O>>,
     free: Vec<u32>,
-    own: HashMap<ObjectId, u32, RandomState>,
+    /// The slots of own objects, found by the ids that stand there: an entry is its number and no more.
+    own: HashTable<u32>,
+    hasher: RandomState,
     foreign: HashMap<(NodeId, ObjectId), u32, RandomState>,
 }
 
@@ -114,15 +118,22 @@ struct ExportSlot<O> {
 struct Given<O> {
     object: O,
     id: ObjectId,
-    owner: Option<NodeId>,
+    /// Apart, since most are this node's own.
+    owner: Option<Box<NodeId>>,
     /// The peer was told that it is gone.
     revoked: bool,
-    count: u64,
+    count: u32,
 }
 
 impl<O> Default for Exports<O> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), own: HashMap::default(), foreign: HashMap::default() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            own: HashTable::new(),
+            hasher: RandomState::default(),
+            foreign: HashMap::default(),
+        }
     }
 }
 
@@ -135,13 +146,13 @@ impl<O: Clone> Exports<O> {
             Origin::Foreign { owner, .. } => Some(*owner),
         };
         let known = match owner {
-            None => self.own.get(&passed.id),
-            Some(owner) => self.foreign.get(&(owner, passed.id)),
+            None => self.find_own(&passed.id),
+            Some(owner) => self.foreign.get(&(owner, passed.id)).copied(),
         };
-        if let Some(&index) = known {
+        if let Some(index) = known {
             let slot = self.slots.get_mut(index as usize)?;
             let given = slot.given.as_mut()?;
-            given.count += 1;
+            given.count = given.count.checked_add(1)?;
             // The same object may have come by several ways: the one that nobody else can break serves.
             if matches!(passed.origin, Origin::Foreign { direct: true, .. }) {
                 replaced.extend(Some(std::mem::replace(&mut given.object, passed.object.clone())));
@@ -150,12 +161,29 @@ impl<O: Clone> Exports<O> {
         }
         let index = self.vacant(max)?;
         let slot = self.slots.get_mut(index as usize)?;
-        slot.given = Some(Given { object: passed.object.clone(), id: passed.id, owner, revoked: false, count: 1 });
+        let (object, generation) = (passed.object.clone(), slot.generation);
+        slot.given = Some(Given { object, id: passed.id, owner: owner.map(Box::new), revoked: false, count: 1 });
         match owner {
-            None => self.own.insert(passed.id, index),
-            Some(owner) => self.foreign.insert((owner, passed.id), index),
-        };
-        Some(Slot { index, generation: slot.generation })
+            None => {
+                let Self { slots, own, hasher, .. } = self;
+                let hash = |index: &u32| {
+                    let given = slots.get(*index as usize).and_then(|slot| slot.given.as_ref());
+                    hasher.hash_one(given.map(|given| given.id))
+                };
+                own.insert_unique(hash(&index), index, hash);
+            }
+            Some(owner) => drop(self.foreign.insert((owner, passed.id), index)),
+        }
+        Some(Slot { index, generation })
+    }
+
+    /// The slot of an own object.
+    fn find_own(&self, id: &ObjectId) -> Option<u32> {
+        self.own.find(self.hasher.hash_one(Some(*id)), |index| self.stands_in(*index, id)).copied()
+    }
+
+    fn stands_in(&self, index: u32, id: &ObjectId) -> bool {
+        self.slots.get(index as usize).and_then(|slot| slot.given.as_ref()).is_some_and(|given| given.id == *id)
     }
 
     fn vacant(&mut self, max: u32) -> Option<u32> {
@@ -188,7 +216,7 @@ impl<O: Clone> Exports<O> {
             return Ok(None);
         }
         let Some(given) = place.given.as_mut() else { return Ok(None) };
-        match given.count.checked_sub(count) {
+        match u32::try_from(count).ok().and_then(|count| given.count.checked_sub(count)) {
             None => Err(WireError::Broken("released a reference more often than it was given")),
             Some(0) => Ok(self.free(slot.index)),
             Some(left) => {
@@ -203,19 +231,25 @@ impl<O: Clone> Exports<O> {
     /// The slot is neither freed nor counted anew: the peer still holds it, and would take another
     /// object in it for a broken rule.
     pub(crate) fn replace(&mut self, id: &ObjectId, by: O) -> Option<(Slot, O)> {
-        let index = *self.own.get(id)?;
+        let index = self.find_own(id)?;
         let place = self.slots.get_mut(index as usize)?;
         let object = std::mem::replace(&mut place.given.as_mut()?.object, by);
         Some((Slot { index, generation: place.generation }, object))
     }
 
     fn free(&mut self, index: u32) -> Option<O> {
+        let given = self.slots.get(index as usize)?.given.as_ref()?;
+        match &given.owner {
+            None => {
+                let hash = self.hasher.hash_one(Some(given.id));
+                if let Ok(entry) = self.own.find_entry(hash, |known| *known == index) {
+                    entry.remove();
+                }
+            }
+            Some(owner) => drop(self.foreign.remove(&(**owner, given.id))),
+        }
         let place = self.slots.get_mut(index as usize)?;
         let given = place.given.take()?;
-        match given.owner {
-            None => self.own.remove(&given.id),
-            Some(owner) => self.foreign.remove(&(owner, given.id)),
-        };
         // A slot whose generations are used up is never used again.
         if let Some(next) = place.generation.checked_add(1) {
             place.generation = next;
@@ -259,7 +293,7 @@ impl<O: Clone> Exports<O> {
 
     /// How often they count in all.
     pub(crate) fn total(&self) -> u64 {
-        self.slots.iter().filter_map(|slot| slot.given.as_ref()).map(|given| given.count).sum()
+        self.slots.iter().filter_map(|slot| slot.given.as_ref()).map(|given| u64::from(given.count)).sum()
     }
 }
 
@@ -275,8 +309,8 @@ struct Held {
     generation: u32,
     /// The peer says that it leads nowhere any more.
     revoked: bool,
-    count: u64,
-    handles: u64,
+    count: u32,
+    handles: u32,
 }
 
 impl Imports {
@@ -293,8 +327,8 @@ impl Imports {
             }
             Entry::Occupied(mut place) if place.get().generation == slot.generation => {
                 let held = place.get_mut();
-                held.count += 1;
-                held.handles += 1;
+                let more = held.count.checked_add(1).zip(held.handles.checked_add(1));
+                (held.count, held.handles) = more.ok_or(WireError::Broken("gave one reference too often"))?;
                 Ok(())
             }
             Entry::Occupied(_) => Err(WireError::Broken("used a slot again that is still held")),
@@ -305,7 +339,7 @@ impl Imports {
     /// where the slot is not held any more.
     pub(crate) fn hold(&mut self, slot: Slot) -> bool {
         match self.held.get_mut(&slot.index) {
-            Some(held) if held.generation == slot.generation => {
+            Some(held) if held.generation == slot.generation && held.handles < u32::MAX => {
                 held.handles += 1;
                 true
             }
@@ -331,7 +365,7 @@ impl Imports {
             return None;
         }
         place.get_mut().handles -= 1;
-        (place.get().handles == 0).then(|| place.remove().count)
+        (place.get().handles == 0).then(|| place.remove().count.into())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -340,7 +374,7 @@ impl Imports {
 
     /// How often they arrived in all.
     pub(crate) fn total(&self) -> u64 {
-        self.held.values().map(|held| held.count).sum()
+        self.held.values().map(|held| u64::from(held.count)).sum()
     }
 }
 
