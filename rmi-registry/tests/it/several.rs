@@ -3,7 +3,7 @@
 use rmi_core::Node;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
-use crate::greeter::{answering, attentive, client_of, greeter, server_of, until, watched};
+use crate::greeter::{Greeter, answering, attentive, client_of, greeter, server_of, until, watched};
 
 /// Two registries, and the URL that names both.
 async fn two() -> (RegistryServer, RegistryServer, String) {
@@ -139,4 +139,24 @@ async fn where_none_answers_each_is_named_with_its_reason() {
         assert_eq!(named, expected);
         assert!(error.to_string().contains(&first.url()) && error.to_string().contains("unreachable"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_looked_up_reference_finds_its_new_server_at_the_registry_that_is_left() {
+    let (first, second, url) = two().await;
+    let old = server().await;
+    let bound = Registry::connect_with(&old, &url).await.unwrap();
+    bound.bind("a", &greeter("old")).await.unwrap();
+    let client = Node::builder().start().await.unwrap();
+    let found = Registry::connect_with(&client, &url).await.unwrap().lookup::<dyn Greeter>("a").await.unwrap();
+    assert_eq!(found.greet("x").await.unwrap(), "old, x");
+
+    // The server moves to another address, and the registry that answered before is gone.
+    first.shutdown().await;
+    old.shutdown().await;
+    let new = server().await;
+    let bound = Registry::connect_with(&new, &url).await.unwrap();
+    bound.bind("a", &greeter("new")).await.unwrap();
+    assert_eq!(found.greet("x").await.unwrap(), "new, x");
+    second.shutdown().await;
 }
