@@ -76,7 +76,7 @@ impl Secret {
     /// A new random secret.
     #[must_use]
     pub fn random() -> Self {
-        // 122 random bits each: whoever has to guess needs all of the first 128.
+        // 122 random bits: nobody guesses them within a lease.
         Self(Uuid::new_v4().as_u128())
     }
 
