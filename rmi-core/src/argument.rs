@@ -208,7 +208,7 @@ impl<R> fmt::Debug for Ret<R> {
 /// How the results of one method are encoded and decoded.
 pub struct RetCodec<R> {
     encode: fn(R, Responder),
-    decode: fn(Result<Answer, RemoteError>) -> R,
+    decode: fn(Result<Answer<'_>, RemoteError>) -> R,
 }
 
 impl<R> RetCodec<R> {
@@ -220,7 +220,7 @@ impl<R> RetCodec<R> {
 
     /// Takes a result out of an answer.
     #[inline]
-    pub fn decode(&self, answer: Result<Answer, RemoteError>) -> R {
+    pub fn decode(&self, answer: Result<Answer<'_>, RemoteError>) -> R {
         (self.decode)(answer)
     }
 }
@@ -305,7 +305,7 @@ fn encode<T, E: Serialize>(result: Result<T, E>, responder: Responder, value: im
 }
 
 fn decode<T, E: From<RemoteError> + DeserializeOwned>(
-    answer: Result<Answer, RemoteError>,
+    answer: Result<Answer<'_>, RemoteError>,
     value: impl FnOnce(&mut ArgumentDecoder<'_>) -> Result<T, RemoteError>,
 ) -> Result<T, E> {
     let mut answer = answer?;

@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{connection::Link, id::NodeId, referent::Referent, skeleton::Handler, time::Time, transport::PeerAddr};
+use crate::{
+    id::NodeId,
+    skeleton::{Handler, Line},
+    time::Time,
+    transport::PeerAddr,
+};
 
 thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
@@ -17,7 +22,7 @@ thread_local! {
 /// The call that a handler serves.
 #[derive(Clone)]
 pub(crate) struct Current {
-    pub(crate) link: Arc<Link<Referent>>,
+    pub(crate) line: Arc<Line>,
     pub(crate) deadline: Option<Time>,
     pub(crate) depth: u32,
 }
@@ -28,7 +33,7 @@ impl Current {
     pub(crate) fn inherited() -> Option<(Option<Duration>, u32)> {
         CURRENT.with_borrow(|current| {
             let current = current.as_ref()?;
-            let left = current.deadline.map(|deadline| deadline.since(current.link.clock().now()));
+            let left = current.deadline.map(|deadline| deadline.since(current.line.link.clock().now()));
             Some((left, current.depth))
         })
     }
@@ -54,19 +59,19 @@ impl Context {
     /// The node that calls.
     #[must_use]
     pub fn peer(&self) -> NodeId {
-        self.current.link.peer().node
+        self.current.line.link.peer().node
     }
 
     /// Where the caller was seen.
     #[must_use]
     pub fn peer_addr(&self) -> PeerAddr {
-        self.current.link.peer_addr()
+        self.current.line.link.peer_addr()
     }
 
     /// The time that the caller still waits, if it does not wait for ever.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
-        self.current.deadline.map(|deadline| deadline.since(self.current.link.clock().now()))
+        self.current.deadline.map(|deadline| deadline.since(self.current.line.link.clock().now()))
     }
 
     /// How many calls this one is nested in: 0 where it was made outside of every handler.
@@ -106,12 +111,20 @@ impl Future for InContext {
         let this = &mut *self;
         let Some(handler) = this.handler.as_mut() else { return Poll::Ready(()) };
         let _entered = Entered::new(&mut this.current);
-        handler.as_mut().poll(cx)
+        let polled = handler.as_mut().poll(cx);
+        if polled.is_ready() {
+            // What it leaves behind goes while its context is still there.
+            this.handler = None;
+        }
+        polled
     }
 }
 
 impl Drop for InContext {
     fn drop(&mut self) {
+        if self.handler.is_none() {
+            return;
+        }
         let _entered = Entered::new(&mut self.current);
         self.handler = None;
     }

@@ -51,6 +51,8 @@ pub struct Limits {
     /// Connections that may be in their handshake at once; more wait in the listener's backlog
     /// (default 1,024).
     pub handshakes: u32,
+    /// How long a method may take to be run where its call is read, and not in a task of its own.
+    pub quick: Duration,
 }
 
 impl Default for Limits {
@@ -73,6 +75,7 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             handshakes: 1024,
+            quick: Duration::from_micros(50),
         }
     }
 }

@@ -4,7 +4,10 @@
 //! value is encoded or decoded, its `Remote`s find that table in a scope of the thread, which a
 //! guard restores.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    thread::LocalKey,
+};
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -17,40 +20,83 @@ use crate::{
 };
 
 thread_local! {
-    static GIVEN: RefCell<Option<Vec<Referent>>> = const { RefCell::new(None) };
-    static TAKEN: RefCell<Option<Vec<Referent>>> = const { RefCell::new(None) };
+    static GIVING: Cell<State> = const { Cell::new(State::Outside) };
+    static GIVEN: RefCell<Vec<Referent>> = const { RefCell::new(Vec::new()) };
+    static TAKING: Cell<State> = const { Cell::new(State::Outside) };
+    static TAKEN: RefCell<Vec<Referent>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: Cell<Option<BytesMut>> = const { Cell::new(None) };
 }
 
-/// A scope of this thread that holds the references of one message, put back when dropped.
-struct Scope<'a> {
-    key: &'static std::thread::LocalKey<RefCell<Option<Vec<Referent>>>>,
-    outer: Option<Vec<Referent>>,
-    references: &'a mut Vec<Referent>,
+/// What a thread knows of the references of the message that it encodes, or decodes. Most messages
+/// have none, and their list is not touched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no message.
+    Outside,
+    /// It has no references.
+    Empty,
+    /// They stand in the list.
+    Listed,
 }
 
-impl<'a> Scope<'a> {
-    fn enter(
-        key: &'static std::thread::LocalKey<RefCell<Option<Vec<Referent>>>>,
-        references: &'a mut Vec<Referent>,
-    ) -> Self {
-        let outer = key.replace(Some(std::mem::take(references)));
-        Self { key, outer, references }
+/// The places of a thread for the references of one message.
+#[derive(Clone, Copy)]
+struct Table {
+    state: &'static LocalKey<Cell<State>>,
+    list: &'static LocalKey<RefCell<Vec<Referent>>>,
+}
+
+const GIVE: Table = Table { state: &GIVING, list: &GIVEN };
+const TAKE: Table = Table { state: &TAKING, list: &TAKEN };
+
+/// A scope of this thread that holds the references of one message, from its first value to its last.
+struct Scope {
+    table: Table,
+    outer: State,
+    /// Those of the message around it, if it has any.
+    outer_list: Vec<Referent>,
+}
+
+impl Scope {
+    #[inline]
+    fn enter(table: Table, references: Vec<Referent>) -> Self {
+        let state = if references.is_empty() { State::Empty } else { State::Listed };
+        let outer = table.state.replace(state);
+        let plain = outer != State::Listed && state == State::Empty;
+        let outer_list = if plain { Vec::new() } else { table.list.replace(references) };
+        Self { table, outer, outer_list }
+    }
+
+    /// The references that the message holds by now.
+    #[inline]
+    fn take(&self) -> Vec<Referent> {
+        match self.table.state.replace(State::Empty) {
+            State::Listed => self.table.list.take(),
+            State::Empty | State::Outside => Vec::new(),
+        }
     }
 }
 
-impl Drop for Scope<'_> {
+impl Drop for Scope {
+    #[inline]
     fn drop(&mut self) {
-        let inner = self.key.replace(self.outer.take());
-        *self.references = inner.unwrap_or_default();
+        let inner = self.table.state.replace(self.outer);
+        if inner == State::Listed || self.outer == State::Listed {
+            let outer = std::mem::take(&mut self.outer_list);
+            // Dropped outside of the borrow: an object may be among them.
+            drop(self.table.list.replace(outer));
+        }
     }
 }
 
 /// Adds a reference to the message that this thread encodes, and returns its index; `None` outside
 /// of an encoding.
 pub(crate) fn give(referent: &Referent) -> Option<u32> {
+    if GIVING.get() == State::Outside {
+        return None;
+    }
+    GIVING.set(State::Listed);
     GIVEN.with_borrow_mut(|given| {
-        let given = given.as_mut()?;
         let index = u32::try_from(given.len()).ok()?;
         given.push(referent.clone());
         Some(index)
@@ -60,14 +106,18 @@ pub(crate) fn give(referent: &Referent) -> Option<u32> {
 /// The reference of this index in the message that this thread decodes: the outer `None` outside
 /// of a decoding, the inner where the message has no such index.
 pub(crate) fn take(index: u32) -> Option<Option<Referent>> {
-    TAKEN.with_borrow(|taken| taken.as_ref().map(|taken| taken.get(index as usize).cloned()))
+    match TAKING.get() {
+        State::Outside => None,
+        State::Empty => Some(None),
+        State::Listed => Some(TAKEN.with_borrow(|taken| taken.get(index as usize).cloned())),
+    }
 }
 
 /// Encodes the values of one message, one after another. The first error stays and comes out at
 /// the end.
 pub struct ArgumentEncoder {
     encoder: Encoder,
-    references: Vec<Referent>,
+    scope: Scope,
     failed: Option<RemoteError>,
 }
 
@@ -81,7 +131,7 @@ impl ArgumentEncoder {
     /// An encoder that writes into the thread's scratch buffer.
     pub(crate) fn new() -> Self {
         let buffer = SCRATCH.take().unwrap_or_default();
-        Self { encoder: Encoder::new(buffer), references: Vec::new(), failed: None }
+        Self { encoder: Encoder::new(buffer), scope: Scope::enter(GIVE, Vec::new()), failed: None }
     }
 
     /// Appends a value.
@@ -89,11 +139,9 @@ impl ArgumentEncoder {
         if self.failed.is_some() {
             return;
         }
-        let encoded = {
-            let _scope = Scope::enter(&GIVEN, &mut self.references);
-            self.encoder.value(value)
-        };
-        self.failed = encoded.err().map(RemoteError::from);
+        if let Err(error) = self.encoder.value(value) {
+            self.failed = Some(error.into());
+        }
     }
 
     /// Appends bytes in one copy.
@@ -107,7 +155,7 @@ impl ArgumentEncoder {
     pub(crate) fn finish(self) -> (BytesMut, Result<Vec<Referent>, RemoteError>) {
         let mut buffer = self.encoder.into_inner();
         match self.failed {
-            None => (buffer, Ok(self.references)),
+            None => (buffer, Ok(self.scope.take())),
             Some(error) => {
                 buffer.clear();
                 (buffer, Err(error))
@@ -130,7 +178,7 @@ pub(crate) fn recycle(mut buffer: BytesMut) {
 /// Decodes the values of one message, one after another, within the node's limits.
 pub struct ArgumentDecoder<'m> {
     decoder: Decoder<'m>,
-    references: Vec<Referent>,
+    _scope: Scope,
 }
 
 impl std::fmt::Debug for ArgumentDecoder<'_> {
@@ -141,7 +189,7 @@ impl std::fmt::Debug for ArgumentDecoder<'_> {
 
 impl<'m> ArgumentDecoder<'m> {
     pub(crate) fn new(payload: &'m Bytes, references: Vec<Referent>, limits: &Limits) -> Self {
-        Self { decoder: Decoder::new(payload, limits), references }
+        Self { decoder: Decoder::new(payload, limits), _scope: Scope::enter(TAKE, references) }
     }
 
     /// Takes the next value.
@@ -150,7 +198,6 @@ impl<'m> ArgumentDecoder<'m> {
     ///
     /// Where the payload holds no such value, or one beyond the limits.
     pub fn value<T: Deserialize<'m>>(&mut self) -> Result<T, RemoteError> {
-        let _scope = Scope::enter(&TAKEN, &mut self.references);
         self.decoder.value().map_err(undecodable)
     }
 

@@ -1,6 +1,10 @@
 //! A call under way: awaited, or cancelled when dropped.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use crate::{
     connection::Link,
@@ -24,11 +28,17 @@ impl PendingCall {
         &self.link
     }
 
-    /// Waits for the answer.
-    pub(crate) async fn answer(mut self) -> Answer<Referent> {
-        let answer = poll_fn(|cx| self.link.poll_answer(self.key, cx.waker())).await;
-        self.answered = true;
-        answer
+    /// Asks for the answer. Once it has come there is nothing more to poll for.
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<Referent>> {
+        let polled = self.link.poll_answer(self.key, cx.waker());
+        self.answered = polled.is_ready();
+        polled
+    }
+
+    /// Waits for the answer. Returns it with the link that it came over.
+    pub(crate) async fn answer(mut self) -> (Answer<Referent>, Arc<Link<Referent>>) {
+        let answer = poll_fn(|cx| self.poll_answer(cx)).await;
+        (answer, self.link.clone())
     }
 }
 

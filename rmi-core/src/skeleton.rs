@@ -20,6 +20,12 @@ use crate::{
 /// The future that runs a method and answers its call.
 pub type Handler = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
+/// Where calls come from and whom they reach: one for all calls of a link.
+pub(crate) struct Line {
+    pub(crate) link: Arc<Link<Referent>>,
+    pub(crate) node: Node,
+}
+
 /// A call that arrived for an object.
 pub struct IncomingCall {
     pub(crate) method: MethodId,
@@ -62,8 +68,7 @@ pub struct Request {
     /// The byte credit that it takes of the caller.
     pub(crate) cost: Cost,
     pub(crate) references: Mutex<Vec<Referent>>,
-    pub(crate) link: Arc<Link<Referent>>,
-    pub(crate) node: Node,
+    pub(crate) line: Arc<Line>,
 }
 
 impl Request {
@@ -71,7 +76,7 @@ impl Request {
     #[must_use]
     pub fn arguments(&self) -> ArgumentDecoder<'_> {
         let references = std::mem::take(&mut *self.references.lock());
-        ArgumentDecoder::new(&self.payload, references, self.node.limits())
+        ArgumentDecoder::new(&self.payload, references, self.line.link.limits())
     }
 }
 
@@ -80,7 +85,7 @@ impl Drop for Request {
         let cost = self.cost;
         self.payload = Bytes::new();
         if !cost.is_nothing() {
-            self.link.act(|session| session.let_go(cost));
+            self.line.link.act(|session| session.let_go(cost));
         }
     }
 }
@@ -93,22 +98,21 @@ impl fmt::Debug for Request {
 
 /// Answers one call, once. Dropped without an answer it says that the method was cancelled.
 pub struct Responder {
-    link: Arc<Link<Referent>>,
-    node: Node,
+    line: Arc<Line>,
     id: ServedId,
     answered: bool,
 }
 
 impl Responder {
-    pub(crate) fn new(link: Arc<Link<Referent>>, node: Node, id: ServedId) -> Self {
-        Self { link, node, id, answered: false }
+    pub(crate) fn new(line: Arc<Line>, id: ServedId) -> Self {
+        Self { line, id, answered: false }
     }
 
     /// Answers with an error of the runtime.
     pub fn refuse(mut self, error: RemoteError) {
         self.answered = true;
         let id = self.id;
-        self.link.act(|session| session.refuse(id, error));
+        self.line.link.act(|session| session.refuse(id, error));
     }
 
     /// Answers with what the method returned. A result that cannot be encoded becomes a refusal.
@@ -117,13 +121,16 @@ impl Responder {
         let outcome = encode(&mut out);
         let (mut payload, references) = out.finish();
         let references = references.and_then(|references| {
-            references.iter().map(|referent| referent.pass(&self.node, &self.link)).collect::<Result<Vec<_>, _>>()
+            references
+                .iter()
+                .map(|referent| referent.pass(&self.line.node, &self.line.link))
+                .collect::<Result<Vec<_>, _>>()
         });
         match references {
             Ok(references) => {
                 self.answered = true;
                 let id = self.id;
-                self.link.act(|session| session.reply(id, outcome, references, &mut payload));
+                self.line.link.act(|session| session.reply(id, outcome, references, &mut payload));
             }
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
         }
@@ -134,12 +141,12 @@ impl Responder {
 impl Responder {
     /// Answers with what another node has answered.
     pub(crate) fn pass_on(mut self, outcome: Outcome, payload: &[u8], references: &[Referent]) {
-        let passed = references.iter().map(|referent| referent.pass(&self.node, &self.link));
+        let passed = references.iter().map(|referent| referent.pass(&self.line.node, &self.line.link));
         match passed.collect::<Result<Vec<_>, _>>() {
             Ok(references) => {
                 self.answered = true;
                 let id = self.id;
-                self.link.act(|session| session.reply(id, outcome, references, &mut BytesMut::from(payload)));
+                self.line.link.act(|session| session.reply(id, outcome, references, &mut BytesMut::from(payload)));
             }
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
         }
@@ -153,7 +160,7 @@ impl Drop for Responder {
             let message = "the method was dropped before it ended";
             let error = RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed);
             let id = self.id;
-            self.link.act(|session| session.refuse(id, error));
+            self.line.link.act(|session| session.refuse(id, error));
         }
     }
 }

@@ -1,11 +1,17 @@
 //! The caller's side: a method call becomes a message, and its answer a result.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    connection::Link,
+    connection::{AtOnce, Link},
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
     id::{ObjectId, fnv1a64},
@@ -18,7 +24,7 @@ use crate::{
     pending::PendingCall,
     referent::{Referent, Service},
     retry::Retries,
-    session::{self, MethodRef, StartCall},
+    session::{self, MethodRef, Received, StartCall},
     time::Time,
     wire::{Outcome, Target},
 };
@@ -114,26 +120,76 @@ impl Stub {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call: its handler is dropped at its next await.
-    pub async fn call(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<Answer, RemoteError> {
+    pub fn call<'a>(&'a self, method: &'static Method, encode: &'a mut Encode<'a>) -> Call<'a> {
+        Call { stub: self, method, encode: Some(encode), stage: Stage::New }
+    }
+
+    /// Starts a call that needs nothing but its link: its way is there, and it passes no references.
+    /// With when it has to end.
+    fn start_at_once(
+        &self,
+        waker: &Waker,
+        method: &'static Method,
+        encode: &mut Encode<'_>,
+    ) -> Option<(Result<PendingCall, RemoteError>, Time)> {
+        let mut encoder = ArgumentEncoder::new();
+        encode(&mut encoder);
+        let (mut payload, references) = encoder.finish();
+        let started = references.ok().filter(Vec::is_empty).and_then(|_| {
+            let timeout = self.options.as_ref().and_then(|options| options.timeout);
+            let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
+            let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
+            let call = AtOnce { method, payload: &mut payload, timeout, left, depth, waker };
+            match &self.destination {
+                Destination::Callee(Callee::Object(import)) => import.start_at_once(call),
+                Destination::Callee(Callee::Service(_)) => None,
+                Destination::Named(named) => named.start_at_once(call),
+            }
+        });
+        recycle(payload);
+        started
+    }
+
+    /// The references of an answer, as this node sees them.
+    fn receive(&self, link: &Arc<Link<Referent>>, references: Vec<Received<Referent>>) -> Vec<Referent> {
+        if references.is_empty() {
+            return Vec::new();
+        }
+        let callee = self.destination.callee();
+        references.into_iter().map(|reference| callee.node().receive(link, reference)).collect()
+    }
+
+    /// A call that may have to wait for its way, or one that has failed once and goes again for as long
+    /// as it may.
+    async fn call_with_care<'a>(
+        &'a self,
+        method: &'static Method,
+        failed: Option<(RemoteError, Time)>,
+        encode: &mut Encode<'_>,
+    ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.destination.callee();
         let node = callee.node();
         let now = node.now();
         let (deadline, depth) = time_and_depth(node, now, self.options.as_deref());
-        let attempt = Attempt { method, callee: callee.clone(), now, deadline, depth };
-        let error = match attempt.go(encode).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
+        let deadline = failed.as_ref().map_or(deadline, |(_, deadline)| *deadline);
+        let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
+        let error = match failed {
+            Some((error, _)) => error,
+            None => match attempt.go(encode).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            },
         };
         self.call_again(attempt, error, encode).await
     }
 
     /// A call has failed once: goes again for as long as it may.
-    async fn call_again(
-        &self,
-        mut attempt: Attempt,
+    async fn call_again<'a>(
+        &'a self,
+        mut attempt: Attempt<'a>,
         first: RemoteError,
         encode: &mut Encode<'_>,
-    ) -> Result<Answer, RemoteError> {
+    ) -> Result<Answer<'a>, RemoteError> {
         let node = attempt.callee.node().clone();
         let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
         let option = self.options.as_ref().and_then(|options| options.idempotent);
@@ -156,7 +212,12 @@ impl Stub {
     }
 
     /// Waits before a call goes again; a name is looked up anew meanwhile.
-    async fn prepare_again(&self, failed: &Attempt, error: &RemoteError, pause: Duration) -> Result<(), RemoteError> {
+    async fn prepare_again(
+        &self,
+        failed: &Attempt<'_>,
+        error: &RemoteError,
+        pause: Duration,
+    ) -> Result<(), RemoteError> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
@@ -173,6 +234,70 @@ impl Stub {
             Ok(Ok(_) | Err(_)) => Ok(()),
             Err(_) => Err(error.clone()),
         }
+    }
+}
+
+/// A call under way. It does without anything that most calls do not need: one that waits for its way,
+/// or goes again, does so in a box.
+pub struct Call<'a> {
+    stub: &'a Stub,
+    method: &'static Method,
+    /// `None` once the call goes on in a box.
+    encode: Option<&'a mut Encode<'a>>,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    New,
+    /// It was started at once, and has to end then.
+    Started(PendingCall, Time),
+    Careful(Careful<'a>),
+}
+
+type Careful<'a> = Pin<Box<dyn Future<Output = Result<Answer<'a>, RemoteError>> + Send + 'a>>;
+
+impl<'a> Future for Call<'a> {
+    type Output = Result<Answer<'a>, RemoteError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let failed = match &mut this.stage {
+            Stage::Careful(careful) => return careful.as_mut().poll(cx),
+            Stage::New => {
+                match this.encode.as_mut().and_then(|encode| this.stub.start_at_once(cx.waker(), this.method, encode)) {
+                    Some((Ok(call), deadline)) => {
+                        // Its waker is known by now.
+                        this.stage = Stage::Started(call, deadline);
+                        return Poll::Pending;
+                    }
+                    Some((Err(error), deadline)) => Some((error, deadline)),
+                    None => None,
+                }
+            }
+            Stage::Started(call, deadline) => match call.poll_answer(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(session::Answer::Reply { outcome, payload, references }) => {
+                    let link = call.link();
+                    let references = this.stub.receive(link, references);
+                    let (link, method, stub) = (link.clone(), this.method, this.stub);
+                    return Poll::Ready(Ok(Answer { verdict: outcome, payload, references, link, method, stub }));
+                }
+                Poll::Ready(session::Answer::Failed(error)) => Some((error, *deadline)),
+            },
+        };
+        let Some(encode) = this.encode.take() else { return Poll::Pending };
+        let careful = Box::pin(this.stub.call_with_care(this.method, failed, encode));
+        this.stage = Stage::Careful(careful);
+        match &mut this.stage {
+            Stage::Careful(careful) => careful.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.method.to_string()).finish_non_exhaustive()
     }
 }
 
@@ -203,7 +328,8 @@ struct Ready<'a> {
 }
 
 /// One way of a call to its callee and back.
-struct Attempt {
+struct Attempt<'a> {
+    stub: &'a Stub,
     method: &'static Method,
     callee: Callee,
     /// When it begins.
@@ -212,9 +338,9 @@ struct Attempt {
     depth: u32,
 }
 
-impl Attempt {
-    async fn go(&self, encode: &mut Encode<'_>) -> Result<Answer, RemoteError> {
-        let Self { method, callee, now, deadline, depth } = self;
+impl<'a> Attempt<'a> {
+    async fn go(&self, encode: &mut Encode<'_>) -> Result<Answer<'a>, RemoteError> {
+        let Self { stub, method, callee, now, deadline, depth } = self;
         let node = callee.node();
         let mut encoder = ArgumentEncoder::new();
         encode(&mut encoder);
@@ -230,12 +356,12 @@ impl Attempt {
         };
         recycle(payload);
         let call = started?;
-        let link = call.link().clone();
-        match call.answer().await {
+        let (answer, link) = call.answer().await;
+        match answer {
             session::Answer::Failed(error) => Err(error),
             session::Answer::Reply { outcome, payload, references } => {
                 let references = references.into_iter().map(|reference| node.receive(&link, reference)).collect();
-                Ok(Answer { verdict: outcome, payload, references, method, callee: callee.clone() })
+                Ok(Answer { verdict: outcome, payload, references, link, method, stub })
             }
         }
     }
@@ -267,10 +393,8 @@ impl Callee {
                 let mut started = std::pin::pin!(import.start(start));
                 // A way that is there needs no timer.
                 match futures_util::poll!(started.as_mut()) {
-                    std::task::Poll::Ready(started) => started?,
-                    std::task::Poll::Pending => {
-                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??
-                    }
+                    Poll::Ready(started) => started?,
+                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
                 }
             }
             Self::Service(service) => {
@@ -325,15 +449,17 @@ fn service_order(name: &str) -> ObjectId {
 }
 
 /// The answer of a method, still encoded.
-pub struct Answer {
+pub struct Answer<'a> {
     verdict: Outcome,
     payload: Bytes,
     references: Vec<Referent>,
+    /// That it came over.
+    link: Arc<Link<Referent>>,
     method: &'static Method,
-    callee: Callee,
+    stub: &'a Stub,
 }
 
-impl Answer {
+impl Answer<'_> {
     pub(crate) fn verdict(&self) -> Outcome {
         self.verdict
     }
@@ -343,16 +469,16 @@ impl Answer {
     }
 
     pub(crate) fn decoder(&self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&self.payload, references, self.callee.node().limits())
+        ArgumentDecoder::new(&self.payload, references, self.link.limits())
     }
 
     /// Names what the call was about in an error.
     pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.callee.name(error, self.method)
+        self.stub.destination.callee().name(error, self.method)
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("verdict", &self.verdict).finish_non_exhaustive()
     }

@@ -8,7 +8,10 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -27,8 +30,6 @@ use crate::{
     wire::MethodNumber,
 };
 
-/// A call whose first poll ends within this time is quick.
-const QUICK: Duration = Duration::from_micros(50);
 /// Calls that one task begins before it lets others run.
 const BEGUN_MAX: u32 = 64;
 /// This many quick calls in a row earn a method the place in the reader.
@@ -40,28 +41,104 @@ pub(super) struct Dispatch<O, F> {
     places: Arc<Places>,
     starts: Arc<Starts<O, F>>,
     running: Arc<Running>,
-    /// When the last call in the reader ended, or the batch began: the clock is read once a call.
-    last: Instant,
+    watch: Watch,
 }
 
-/// Which methods have earned the place in the reader, by their number on the link.
-#[derive(Default)]
-struct Places(Mutex<Vec<u8>>);
+/// Looks for overruns in the reader. The clock is read once for some calls: it costs as much as a short
+/// one.
+struct Watch {
+    /// How long they may take.
+    quick: Duration,
+    /// When it was read last.
+    last: Instant,
+    /// Methods of the calls since.
+    methods: [MethodNumber; WATCHED],
+    calls: usize,
+}
+
+/// Calls in the reader between two looks at the clock.
+const WATCHED: usize = 16;
+
+impl Watch {
+    fn start(&mut self) {
+        (self.last, self.calls) = (Instant::now(), 0);
+    }
+
+    /// A call has run in the reader. Where time was overrun since the last look, whoever was there
+    /// loses the place: who it was is seen when they run alone.
+    fn note(&mut self, method: MethodNumber, places: &Places) {
+        if let Some(place) = self.methods.get_mut(self.calls) {
+            *place = method;
+            self.calls += 1;
+        }
+        if self.calls == WATCHED {
+            self.look(places);
+        }
+    }
+
+    fn look(&mut self, places: &Places) {
+        if self.calls == 0 {
+            return;
+        }
+        let now = Instant::now();
+        if now - self.last > self.quick {
+            for method in self.methods.iter().take(self.calls) {
+                places.lose(*method);
+            }
+        }
+        (self.last, self.calls) = (now, 0);
+    }
+}
+
+/// Which methods have earned the place in the reader, by their number on the link: those whose first
+/// polls ended at once and were quick.
+struct Places {
+    /// Of the first methods, without a lock.
+    first: [AtomicU8; FIRST_PLACES],
+    rest: Mutex<Vec<u8>>,
+}
+
+const FIRST_PLACES: usize = 64;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { first: [const { AtomicU8::new(0) }; FIRST_PLACES], rest: Mutex::default() }
+    }
+}
 
 impl Places {
     fn is_quick(&self, method: MethodNumber) -> bool {
-        self.0.lock().get(method.0 as usize).is_some_and(|quick| *quick >= QUICK_CALLS)
+        let index = method.0 as usize;
+        let quick = match self.first.get(index) {
+            Some(place) => place.load(Ordering::Relaxed),
+            None => self.rest.lock().get(index - FIRST_PLACES).copied().unwrap_or(0),
+        };
+        quick >= QUICK_CALLS
     }
 
-    /// A call was polled to its end at once, or not, in this time.
-    fn note(&self, method: MethodNumber, ended: bool, took: Duration) {
-        let mut places = self.0.lock();
+    /// A call in a task was polled to its end at once and quickly, or was not.
+    fn note(&self, method: MethodNumber, quick: bool) {
+        self.update(method, |place| if quick { place.saturating_add(1).min(QUICK_CALLS) } else { 0 });
+    }
+
+    fn lose(&self, method: MethodNumber) {
+        self.update(method, |_| 0);
+    }
+
+    fn update(&self, method: MethodNumber, next: impl Fn(u8) -> u8) {
         let index = method.0 as usize;
-        if places.len() <= index {
-            places.resize(index + 1, 0);
+        if let Some(place) = self.first.get(index) {
+            // Calls that end at the same time may count as one.
+            place.store(next(place.load(Ordering::Relaxed)), Ordering::Relaxed);
+            return;
         }
-        if let Some(place) = places.get_mut(index) {
-            *place = if ended && took <= QUICK { place.saturating_add(1) } else { 0 };
+        let mut rest = self.rest.lock();
+        let index = index - FIRST_PLACES;
+        if rest.len() <= index {
+            rest.resize(index + 1, 0);
+        }
+        if let Some(place) = rest.get_mut(index) {
+            *place = next(*place);
         }
     }
 }
@@ -71,7 +148,11 @@ impl Places {
 struct Running(Mutex<HashMap<ServedId, AbortHandle, RandomState>>);
 
 /// For each object with a call that waits for its first poll, the calls behind it.
-struct Starts<O, F>(Mutex<HashMap<ObjectId, Queue<O, F>, RandomState>>);
+struct Starts<O, F> {
+    queues: Mutex<HashMap<ObjectId, Queue<O, F>, RandomState>>,
+    /// How many objects have one. Only the reader adds: what it sees as nothing is nothing.
+    len: AtomicUsize,
+}
 
 type Queue<O, F> = VecDeque<Job<O, F>>;
 
@@ -92,50 +173,47 @@ struct Handler<O, F> {
 
 impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     pub(super) fn new(link: Arc<Link<O>>) -> Self {
-        let starts = Arc::new(Starts(Mutex::new(HashMap::default())));
-        Self { link, places: Arc::default(), starts, running: Arc::default(), last: Instant::now() }
+        let starts = Arc::new(Starts { queues: Mutex::new(HashMap::default()), len: AtomicUsize::new(0) });
+        let watch =
+            Watch { quick: link.limits.quick, last: Instant::now(), methods: [MethodNumber(0); WATCHED], calls: 0 };
+        Self { link, places: Arc::default(), starts, running: Arc::default(), watch }
     }
 
     /// Calls of one read begin.
     pub(super) fn begin_batch(&mut self) {
-        self.last = Instant::now();
+        self.watch.start();
+    }
+
+    /// All calls of one read have begun.
+    pub(super) fn end_batch(&mut self) {
+        self.watch.look(&self.places);
     }
 
     /// Starts the handler of a call to this object.
-    pub(super) fn start(&mut self, id: ServedId, object: ObjectId, method: MethodNumber, future: F) {
-        let mut handler = Handler { link: self.link.clone(), id, future: Some(future) };
-        let queued = self.starts.0.lock().contains_key(&object);
-        if !queued && self.places.is_quick(method) {
+    pub(super) fn start(&mut self, id: ServedId, object: ObjectId, method: MethodNumber, mut future: F) {
+        if self.places.is_quick(method) && !self.starts.has(object) {
             // Nobody needs to wake the reader for it: if it is not ready it goes on in a task,
             // which polls it again.
-            let ended = Pin::new(&mut handler).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-            let now = Instant::now();
-            let took = now - self.last;
-            self.last = now;
-            if !ended || took > QUICK {
-                self.places.note(method, ended, took);
-            }
-            if !ended {
+            let ended = poll_guarded(&self.link, id, &mut future, &mut Context::from_waker(Waker::noop())).is_ready();
+            self.watch.note(method, &self.places);
+            if ended {
+                drop_guarded(future);
+            } else {
+                self.places.lose(method);
                 let abort = self.register(id);
-                self.spawn(Abortable::new(handler, abort), id);
+                self.spawn(Abortable::new(self.handler(id, future), abort), id);
             }
             return;
         }
-        let job = Job { object, method, abort: self.register(id), handler };
-        let first = match self.starts.0.lock().entry(object) {
-            Entry::Occupied(mut queue) => {
-                queue.get_mut().push_back(job);
-                None
-            }
-            Entry::Vacant(place) => {
-                place.insert(VecDeque::new());
-                Some(job)
-            }
-        };
-        if let Some(job) = first {
+        let job = Job { object, method, abort: self.register(id), handler: self.handler(id, future) };
+        if let Some(job) = self.starts.enqueue(job) {
             let (starts, places, running) = (self.starts.clone(), self.places.clone(), self.running.clone());
             self.link.runtime.spawn(run_in_order(job, starts, places, running));
         }
+    }
+
+    fn handler(&self, id: ServedId, future: F) -> Handler<O, F> {
+        Handler { link: self.link.clone(), id, future: Some(future) }
     }
 
     fn register(&self, id: ServedId) -> AbortRegistration {
@@ -181,14 +259,14 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
     let mut begun = 0;
     while let Some(Job { object, method, abort, handler }) = next {
         let id = handler.id;
-        let runtime = handler.link.runtime.clone();
+        let (runtime, quick) = (handler.link.runtime.clone(), handler.link.limits.quick);
         // It arrived while there was room for its answer; those before it may have filled it since.
         handler.link.wait_room().await;
         let mut handler = Abortable::new(handler, abort);
         let began = Instant::now();
         let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
         // A handler that was aborted did not prove anything.
-        places.note(method, matches!(polled, Poll::Ready(Ok(()))), began.elapsed());
+        places.note(method, matches!(polled, Poll::Ready(Ok(()))) && began.elapsed() <= quick);
         next = starts.next(object);
         if polled.is_pending() {
             if let Some(job) = next.take() {
@@ -205,13 +283,36 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
 }
 
 impl<O, F> Starts<O, F> {
+    /// Whether a call of this object waits for its first poll.
+    fn has(&self, object: ObjectId) -> bool {
+        self.len.load(Ordering::Acquire) > 0 && self.queues.lock().contains_key(&object)
+    }
+
+    /// Puts a call behind those of its object that wait. Gives it back where it is the first.
+    fn enqueue(&self, job: Job<O, F>) -> Option<Job<O, F>> {
+        let mut queues = self.queues.lock();
+        let first = match queues.entry(job.object) {
+            Entry::Occupied(mut queue) => {
+                queue.get_mut().push_back(job);
+                None
+            }
+            Entry::Vacant(place) => {
+                place.insert(VecDeque::new());
+                Some(job)
+            }
+        };
+        self.len.store(queues.len(), Ordering::Release);
+        first
+    }
+
     /// The next call of an object; without one its queue ends.
     fn next(&self, object: ObjectId) -> Option<Job<O, F>> {
-        let mut starts = self.0.lock();
-        let Entry::Occupied(mut queue) = starts.entry(object) else { return None };
+        let mut queues = self.queues.lock();
+        let Entry::Occupied(mut queue) = queues.entry(object) else { return None };
         let job = queue.get_mut().pop_front();
         if job.is_none() {
             queue.remove();
+            self.len.store(queues.len(), Ordering::Release);
         }
         job
     }
@@ -231,30 +332,40 @@ impl<O: Kept, F: Future<Output = ()> + Unpin> Future for Handler<O, F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(future) = self.future.as_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => {
-                self.future = None;
-                Poll::Ready(())
-            }
-            Err(panic) => {
-                let error = RemoteError::new(ErrorKind::Panicked, panic_text(&*panic));
-                let id = self.id;
-                self.link.act(|session| session.refuse(id, error.with_certainty(Certainty::Executed)));
-                self.drop_future();
-                Poll::Ready(())
-            }
+        let Self { link, id, future } = &mut *self;
+        let polled = future.as_mut().map_or(Poll::Ready(()), |future| poll_guarded(link, *id, future, cx));
+        if polled.is_ready() {
+            self.drop_future();
         }
+        polled
+    }
+}
+
+/// Polls a handler; a panic becomes the error of its call, and its end.
+fn poll_guarded<O: Kept, F: Future<Output = ()> + Unpin>(
+    link: &Link<O>,
+    id: ServedId,
+    future: &mut F,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))).unwrap_or_else(|panic| {
+        let error = RemoteError::new(ErrorKind::Panicked, panic_text(&*panic));
+        link.act(|session| session.refuse(id, error.with_certainty(Certainty::Executed)));
+        Poll::Ready(())
+    })
+}
+
+/// What a method left behind may panic in turn; the call has its answer by now.
+fn drop_guarded(left: impl Sized) {
+    if catch_unwind(AssertUnwindSafe(|| drop(left))).is_err() {
+        tracing::warn!("a method panicked while its panic was cleaned up");
     }
 }
 
 impl<O, F> Handler<O, F> {
-    /// What the method left behind may panic in turn; the call has its answer by now.
     fn drop_future(&mut self) {
-        let future = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
-            tracing::warn!("a method panicked while its panic was cleaned up");
+        if let Some(future) = self.future.take() {
+            drop_guarded(future);
         }
     }
 }

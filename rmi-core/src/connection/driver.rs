@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tokio::time::Sleep;
+use tokio::{runtime::RuntimeFlavor, time::Sleep};
 
 use super::{Close, Ended, Kept, Link, Redial, dispatch::Dispatch};
 use crate::{
@@ -28,8 +28,14 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
     /// The future that runs a method and answers its call.
     type Handler: Future<Output = ()> + Send + Unpin + 'static;
 
+    /// What all calls of a link share.
+    type Line: Send + Sync + 'static;
+
+    /// What the calls of this link share.
+    fn line(&self, link: &Arc<Link<O>>) -> Self::Line;
+
     /// The handler of a call and the object it runs on; `None` where the call is refused already.
-    fn serve(&self, link: &Arc<Link<O>>, call: Arrived<O>) -> Option<(ObjectId, Self::Handler)>;
+    fn serve(&self, line: &Self::Line, call: Arrived<O>) -> Option<(ObjectId, Self::Handler)>;
 
     /// The peer takes no more calls.
     fn handle_closing(&self, link: &Arc<Link<O>>);
@@ -86,6 +92,7 @@ enum Over {
 pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) link: Arc<Link<O>>,
     pub(super) host: Arc<H>,
+    line: H::Line,
     pub(super) socket: Arc<dyn Socket>,
     read: BytesMut,
     events: Vec<Event<O>>,
@@ -103,6 +110,9 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     /// is closed with something unread may lose them.
     leaving: Option<Time>,
     finished: bool,
+    /// Whether the runtime has several threads.
+    lets_others_run: bool,
+    has_let_others_run: bool,
 }
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {
@@ -114,7 +124,27 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let events = Vec::new();
         let (lost, goodbye, leaving, finished) = (None, false, None, false);
         let armed = Time::START;
-        Self { link, host, socket, read, events, dispatch, held_back, sleep, armed, lost, goodbye, leaving, finished }
+        let line = host.line(&link);
+        let lets_others_run = link.runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        let has_let_others_run = false;
+        Self {
+            link,
+            host,
+            line,
+            socket,
+            read,
+            events,
+            dispatch,
+            held_back,
+            sleep,
+            armed,
+            lost,
+            goodbye,
+            leaving,
+            finished,
+            lets_others_run,
+            has_let_others_run,
+        }
     }
 
     /// Drives the link to its end.
@@ -164,11 +194,22 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.link.driver.register(cx.waker());
         let read = self.poll_read(cx)?;
         self.poll_close()?;
+        if read.is_pending() && self.waits_for_others(cx) {
+            return Poll::Pending;
+        }
         let written = self.poll_write(cx)?;
         let released = self.release_held_back();
         let time = self.poll_time(cx)?;
         let again = read.is_ready() || written.is_ready() || released || time.is_ready();
         if again { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Whether this task lets others run before it writes, so that what they add leaves with the same
+    /// write. A scheduler with several threads polls a task that was just woken before all others.
+    fn waits_for_others(&mut self, cx: &mut Context<'_>) -> bool {
+        self.has_let_others_run = self.lets_others_run && !self.has_let_others_run && self.link.has_output();
+        // It wakes this task once the others have run.
+        self.has_let_others_run && std::pin::pin!(tokio::task::yield_now()).poll(cx).is_pending()
     }
 
     /// Reads once, and handles all whole frames that this brought.
@@ -214,8 +255,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         if self.events.is_empty() {
             return;
         }
-        self.dispatch.begin_batch();
         let mut events = std::mem::take(&mut self.events);
+        self.dispatch.begin_batch();
         let mut revoked = false;
         for event in events.drain(..) {
             match event {
@@ -230,6 +271,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 }
             }
         }
+        self.dispatch.end_batch();
         // Once for all of one read.
         if revoked {
             self.host.handle_revoked();
@@ -248,7 +290,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     fn start(&mut self, call: Arrived<O>) {
         let (id, method) = (call.id, call.number);
-        if let Some((object, handler)) = self.host.serve(&self.link, call) {
+        if let Some((object, handler)) = self.host.serve(&self.line, call) {
             self.dispatch.start(id, object, method, handler);
         }
     }
@@ -257,7 +299,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         if let Some(at) = self.held_back.iter().position(|call| call.id == id) {
             if let Some(call) = self.held_back.remove(at) {
                 // Serving it and dropping the handler releases what it holds, and answers it.
-                drop(self.host.serve(&self.link, call));
+                drop(self.host.serve(&self.line, call));
             }
             return;
         }
@@ -277,6 +319,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 released = true;
             }
         }
+        self.dispatch.end_batch();
         released
     }
 
@@ -288,11 +331,11 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 // While something is left, because the socket is full or others want the session,
                 // this driver goes on with it.
                 locked.flushing = locked.session.has_output();
-                if locked.session.output_len() <= self.link.outbox_bytes {
-                    self.link.room.notify_waiters();
-                }
                 written.map(|()| locked.flushing)
             });
+            if self.link.has_room() {
+                self.link.room.notify_waiters();
+            }
             match written {
                 Ok(false) => return Poll::Pending,
                 Ok(true) => continue,
@@ -387,7 +430,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     pub(super) fn drop_handlers(&mut self) {
         self.dispatch.cancel_all();
         for call in self.held_back.drain(..) {
-            drop(self.host.serve(&self.link, call));
+            drop(self.host.serve(&self.line, call));
         }
     }
 

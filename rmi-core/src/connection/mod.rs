@@ -3,6 +3,7 @@
 //! One task per connection, the [`Driver`], reads, dispatches and flushes. Callers on any task
 //! lock the session for a step, and write themselves where they are alone.
 
+mod at_once;
 mod dispatch;
 mod driver;
 mod suspended;
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
+    at_once::AtOnce,
     driver::{Driver, Host},
     suspended::{Carrier, From, Redial, Unresumed},
 };
@@ -33,6 +35,7 @@ use crate::{
     endpoint::Endpoint,
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
+    limits::Limits,
     object::Whereabouts,
     session::{Answer, CallKey, Counts, Directory, Effects, KnownMethod, Peer, Session, StartCall},
     time::Time,
@@ -91,9 +94,10 @@ pub(crate) struct Link<O> {
     dialled: Option<Endpoint>,
     /// Where the peer may be dialled, once the node has looked.
     whereabouts: OnceLock<Arc<Whereabouts>>,
-    /// Bytes that may wait to be written while calls of the peer begin.
-    outbox_bytes: u64,
+    limits: Limits,
     locked: Mutex<Locked<O>>,
+    /// Bytes that waited to be written after the last step.
+    queued: AtomicU64,
     driver: AtomicWaker,
     clock: Clock,
     runtime: Handle,
@@ -114,6 +118,8 @@ struct Locked<O> {
     carrier: Option<Box<Carrier>>,
     /// The driver is going to write: nobody else has to.
     flushing: bool,
+    /// When the oldest call was made of those that wait to be written: the time of all of them.
+    batch: Option<Time>,
     /// The peer is there again, as somebody has seen: it may be dialled at once.
     hasty: bool,
     /// When the driver will look at the time again.
@@ -145,7 +151,7 @@ impl<O: Kept> Link<O> {
         socket: Arc<dyn Socket>,
         session: Session<O>,
         dialled: Option<Endpoint>,
-        outbox_bytes: u64,
+        limits: Limits,
         clock: Clock,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -156,16 +162,18 @@ impl<O: Kept> Link<O> {
             addr: Mutex::new(socket.peer()),
             dialled,
             whereabouts: OnceLock::new(),
-            outbox_bytes,
+            limits,
             locked: Mutex::new(Locked {
                 session,
                 socket: Some(socket),
                 carrier: None,
                 flushing: false,
+                batch: None,
                 hasty: false,
                 armed: Time::START,
                 closing: None,
             }),
+            queued: AtomicU64::new(0),
             driver: AtomicWaker::new(),
             clock,
             runtime: Handle::current(),
@@ -185,6 +193,7 @@ impl<O: Kept> Link<O> {
         let (result, effects) = {
             let mut locked = self.locked.lock();
             let result = step(&mut locked);
+            self.queued.store(locked.session.output_len(), Ordering::Release);
             (result, locked.session.has_effects().then(|| locked.session.take_effects()))
         };
         if let Some(effects) = effects {
@@ -215,6 +224,11 @@ impl<O: Kept> Link<O> {
             self.flush_soon(locked);
             started
         })
+    }
+
+    /// The bounds of the node.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Asks the owner for an object by its id.
@@ -281,6 +295,7 @@ impl<O: Kept> Link<O> {
     /// `WouldBlock` is an error here.
     fn write(&self, locked: &mut Locked<O>) -> io::Result<()> {
         let Some(socket) = locked.socket.as_ref() else { return Ok(()) };
+        locked.batch = None;
         let mut total = 0;
         while locked.session.has_output() && total < WRITE_LEN {
             let written = socket.try_write(&locked.session.slices())?;
@@ -421,7 +436,12 @@ impl<O: Kept> Link<O> {
 
     /// Whether there is room for the answer of one more call.
     fn has_room(&self) -> bool {
-        self.locked.lock().session.output_len() <= self.outbox_bytes
+        self.queued.load(Ordering::Acquire) <= self.limits.outbox_bytes
+    }
+
+    /// Whether anything waits to be written.
+    fn has_output(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
     }
 
     /// Waits until there is, or the link has ended.

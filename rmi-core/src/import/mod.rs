@@ -29,15 +29,17 @@ use parking_lot::Mutex;
 
 use self::way::{Hold, Way};
 use crate::{
-    connection::Link,
+    connection::{AtOnce, Link},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
     gate::Gate,
     id::{NodeId, ObjectId},
     node::Node,
     object::{InterfaceSet, Whereabouts},
+    pending::PendingCall,
     referent::Referent,
     session::{HeldReference, Origin, Passed, Third},
+    time::Time,
     wire::{ROUTE_LEN_MAX, Slot, Target},
 };
 
@@ -143,6 +145,20 @@ impl Import {
     /// Whether a relayed call would pass through more nodes than a route has.
     pub(crate) fn is_too_far(&self) -> bool {
         matches!(*self.way.lock(), Way::Relayed { .. }) && self.whereabouts.route.len() >= ROUTE_LEN_MAX
+    }
+
+    /// Starts a call if the owner is at the other end of an open link and nobody waits for the way. With
+    /// when it has to end.
+    pub(crate) fn start_at_once(&self, call: AtOnce<'_>) -> Option<(Result<PendingCall, RemoteError>, Time)> {
+        // The way stays locked until the call has started, so that whoever changes it, having entered the
+        // gate, comes before or after it. It passes no reference that might look at the way again.
+        let way = self.way.lock();
+        let Way::Held(Hold { link, slot }) = &*way else { return None };
+        if !self.gate.is_free() || link.peer().node != self.owner() {
+            return None;
+        }
+        let (started, deadline) = link.start_at_once(*slot, self.id, call)?;
+        Some((started.map(|key| PendingCall::new(link.clone(), key)), deadline))
     }
 
     /// Starts a call as soon as there is a way, in the order of the calls.

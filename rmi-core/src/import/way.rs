@@ -152,7 +152,7 @@ impl Import {
             relayed: false,
         };
         let key = over.start_call(now, call)?;
-        match PendingCall::new(over.clone(), key).answer().await {
+        match PendingCall::new(over.clone(), key).answer().await.0 {
             Answer::Reply { .. } => Ok(()),
             Answer::Failed(error) => Err(error),
         }
@@ -273,8 +273,7 @@ fn unreachable(lost: Option<&RemoteError>) -> RemoteError {
 
 /// Awaits what the owner answers to an acquire.
 async fn finish_acquire(import: Weak<Import>, node: Node, call: PendingCall) {
-    let link = call.link().clone();
-    let answer = call.answer().await;
+    let (answer, link) = call.answer().await;
     let import = import.upgrade();
     match answer {
         Answer::Reply { references, .. } => {

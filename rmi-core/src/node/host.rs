@@ -22,7 +22,7 @@ use crate::{
     object::{InterfaceSet, Whereabouts},
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
-    skeleton::{Handler, IncomingCall, Request, Responder},
+    skeleton::{Handler, IncomingCall, Line, Request, Responder},
     time::Time,
     transport::Socket,
     wire::{LinkId, Outcome, Resume},
@@ -38,24 +38,25 @@ impl Directory<Referent> for Node {
 
 impl Host<Referent> for Node {
     type Handler = InContext;
+    type Line = Arc<Line>;
 
-    fn serve(&self, link: &Arc<Link<Referent>>, call: Arrived<Referent>) -> Option<(ObjectId, InContext)> {
+    fn line(&self, link: &Arc<Link<Referent>>) -> Arc<Line> {
+        Arc::new(Line { link: link.clone(), node: self.clone() })
+    }
+
+    fn serve(&self, line: &Arc<Line>, call: Arrived<Referent>) -> Option<(ObjectId, InContext)> {
+        let link = &line.link;
         let references = call.references.into_iter().map(|reference| self.receive(link, reference)).collect();
-        let responder = Responder::new(link.clone(), self.clone(), call.id);
-        let request = Request {
-            payload: call.payload,
-            cost: call.cost,
-            references: Mutex::new(references),
-            link: link.clone(),
-            node: self.clone(),
-        };
+        let responder = Responder::new(line.clone(), call.id);
+        let request =
+            Request { payload: call.payload, cost: call.cost, references: Mutex::new(references), line: line.clone() };
         if call.depth > self.limits().depth {
             let (depth, limit) = (call.depth, self.limits().depth);
             let message = format!("calls nest {depth} deep, and may {limit} deep");
             responder.refuse(RemoteError::new(ErrorKind::Overloaded, message).with_certainty(Certainty::NotExecuted));
             return None;
         }
-        let current = Current { link: link.clone(), deadline: call.deadline, depth: call.depth };
+        let current = Current { line: line.clone(), deadline: call.deadline, depth: call.depth };
         let (method, fingerprint) = (call.method, call.fingerprint);
         let object = match self.resolve(link, call.target) {
             Ok(Callee::Own(object)) => object,
@@ -318,8 +319,7 @@ impl Node {
         read: BytesMut,
     ) -> Arc<Link<Referent>> {
         let session = Session::new(established, self.limits().clone(), self.now());
-        let (clock, outbox_bytes) = (self.0.clock, self.limits().outbox_bytes);
-        let link = Link::new(socket.clone(), session, dialled, outbox_bytes, clock);
+        let link = Link::new(socket.clone(), session, dialled, self.limits().clone(), self.0.clock);
         tracing::debug!(peer = %link.describe_peer(), dialled = ?link.dialled(), "connected");
         self.0.open.send_modify(|open| *open += 1);
         self.0.links.lock().insert(link.number(), link.clone());

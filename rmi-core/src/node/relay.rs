@@ -83,8 +83,8 @@ impl Node {
             let message = "the object's node cannot be reached by the node that relays calls to it";
             RemoteError::new(ErrorKind::Unreachable, message).with_certainty(Certainty::NotExecuted)
         })???;
-        let link = pending.link().clone();
-        Ok((link, pending.answer().await))
+        let (answer, link) = pending.answer().await;
+        Ok((link, answer))
     }
 }
 

@@ -136,6 +136,9 @@ impl<O: Clone> Session<O> {
             let (count, limit) = (references.len(), self.limits.references);
             return too_large(format!("the {what} hold {count} references, and a message may hold {limit}"));
         }
+        if references.is_empty() && (payload_len as u64).saturating_add(head_len) <= self.peer.message_len {
+            return Ok(());
+        }
         let references_len: u64 = references.iter().map(Passed::len_max).sum();
         let length = (payload_len as u64).saturating_add(references_len);
         let limit = self.peer.message_len;
@@ -346,6 +349,9 @@ impl<O: Clone> Session<O> {
     /// Descriptors that arrived become references, and count from now on, whatever becomes of
     /// their message.
     pub(super) fn receive(&mut self, descriptors: Vec<Descriptor>) -> Result<Vec<Received<O>>, WireError> {
+        if descriptors.is_empty() {
+            return Ok(Vec::new());
+        }
         descriptors.into_iter().map(|descriptor| self.receive_one(descriptor)).collect()
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct CallsMade<O> {
     generation: u32,
     /// No deadline comes before this moment. It is moved by looking at all calls, and only when it
     /// is reached: calls end far more often than deadlines.
-    earliest: Option<Time>,
+    earliest: Time,
     parked: usize,
 }
 
@@ -154,7 +154,7 @@ impl<O> Made<O> {
 
 impl<O> Default for CallsMade<O> {
     fn default() -> Self {
-        Self { calls: Slab::new(), generation: 0, earliest: None, parked: 0 }
+        Self { calls: Slab::new(), generation: 0, earliest: Time::NEVER, parked: 0 }
     }
 }
 
@@ -338,14 +338,14 @@ impl<O> CallsMade<O> {
         effects: &mut Effects<O>,
     ) -> (Vec<CallId>, Vec<CallId>) {
         let (mut sent, mut unsent) = (Vec::new(), Vec::new());
-        if self.earliest.is_none_or(|earliest| earliest > now) {
+        if self.earliest > now {
             return (sent, unsent);
         }
-        self.earliest = None;
+        self.earliest = Time::NEVER;
         for (index, made) in &mut self.calls {
             let Some((ends, why)) = made.ends(patience) else { continue };
             if ends > now {
-                self.earliest = Some(self.earliest.map_or(ends, |earliest| earliest.min(ends)));
+                self.earliest = self.earliest.min(ends);
                 continue;
             }
             match &mut made.stage {
@@ -432,7 +432,7 @@ impl<O> CallsMade<O> {
 
     /// Something will be late then.
     fn expect(&mut self, moment: Time) {
-        self.earliest = Some(self.earliest.map_or(moment, |earliest| earliest.min(moment)));
+        self.earliest = self.earliest.min(moment);
     }
 
     /// Ends every call unsent, and every one sent as number `taken` or later: the peer closes
@@ -459,11 +459,11 @@ impl<O> CallsMade<O> {
 
     /// The link is lost: ends every call with this cause, by whether it was sent.
     pub(crate) fn lose(&mut self, cause: impl Fn(bool) -> RemoteError, effects: &mut Effects<O>) {
-        (self.earliest, self.parked) = (None, 0);
+        (self.earliest, self.parked) = (Time::NEVER, 0);
         self.calls.retain(|_, made| made.end(&cause, effects));
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Time> {
+    pub(crate) fn next_timeout(&self) -> Time {
         self.earliest
     }
 
@@ -519,7 +519,7 @@ mod tests {
         let mut made = CallsMade::default();
         let (key, id) = made.start(Some(at(5)), Takes::Credit);
         made.handle_sent(id, 0);
-        assert_eq!(made.next_timeout(), Some(at(5)));
+        assert_eq!(made.next_timeout(), at(5));
         let late = |_| failed(ErrorKind::DeadlineExceeded);
         assert_eq!(made.handle_timeout(at(4), None, late, &mut Effects::default()), (vec![], vec![]));
         assert_eq!(made.handle_timeout(at(5), None, late, &mut Effects::default()), (vec![id], vec![]));

@@ -51,6 +51,7 @@ pub(crate) struct ReceiveCredit {
     bytes: u64,
     bytes_in: u64,
     owed: u64,
+    small: u64,
     /// The largest call whose bytes are held.
     largest: u64,
 }
@@ -58,7 +59,15 @@ pub(crate) struct ReceiveCredit {
 impl ReceiveCredit {
     /// The windows that this side told in its hello.
     pub(crate) fn new(calls: u32, bytes: u64) -> Self {
-        Self { calls: calls.max(1), calls_in: 0, bytes, bytes_in: 0, owed: 0, largest: 0 }
+        let small = bytes / 16 / u64::from(calls.max(1));
+        Self { calls: calls.max(1), calls_in: 0, bytes, bytes_in: 0, owed: 0, small, largest: 0 }
+    }
+
+    /// So small are calls whose bytes may wait for their answers: as many of them as there may be at once
+    /// take a sixteenth of the window. With what is owed that is the quarter that [`fits`] counts as
+    /// nothing, so that no call waits for a slow method.
+    pub(crate) fn small(&self) -> u64 {
+        self.small
     }
 
     /// A call arrived; false if the peer sent more than it may. Calls arrive in another order than
@@ -86,11 +95,11 @@ impl ReceiveCredit {
         self.calls_in = self.calls_in.saturating_sub(1);
     }
 
-    /// Bytes of a call were let go. Returns what to give back now: more than a quarter of the
+    /// Bytes of a call were let go. Returns what to give back now: more than three sixteenths of the
     /// window at a time, so that small calls cost no message each.
     pub(crate) fn let_go(&mut self, bytes: u64) -> Option<u64> {
         self.owed += bytes;
-        if self.owed <= self.bytes / 4 {
+        if self.owed <= self.bytes / 4 - self.bytes / 16 {
             return None;
         }
         if bytes >= self.largest {

@@ -33,6 +33,8 @@ mod serving;
 
 use std::{collections::VecDeque, io::IoSlice, time::Duration};
 
+use bytes::Bytes;
+
 use self::{
     assembly::Assembly,
     calls::CallsMade,
@@ -62,7 +64,7 @@ use crate::{
     limits::Limits,
     plant::{self, Plant},
     time::Time,
-    wire::{Ack, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, WireError},
+    wire::{Ack, Call, Cancel, Closing, Frame, Goodbye, Kind, LinkId, Merge, Message, Release, Reply, WireError},
 };
 
 /// What a driver has to act on.
@@ -226,7 +228,15 @@ impl<O: Clone> Session<O> {
         if !self.peer.speaks(frame.kind) {
             return Err(WireError::NotOffered(frame.kind));
         }
-        let message = Message::decode(frame.kind, frame.body, &self.limits)?;
+        let message = match frame.kind {
+            // Nearly all frames are one of these two, and need not become messages.
+            Kind::Call => return self.handle_call_frame(now, frame.body, directory, events),
+            Kind::Reply => {
+                self.receipts.count();
+                return self.handle_reply(now, Reply::decode(frame.body, &self.limits)?);
+            }
+            kind => Message::decode(kind, frame.body, &self.limits)?,
+        };
         match message {
             Message::Chunk(chunk) => match self.assembly.handle_chunk(chunk)? {
                 Some(whole) => {
@@ -237,6 +247,20 @@ impl<O: Clone> Session<O> {
             },
             message => self.handle_message(now, message, directory, events),
         }
+    }
+
+    fn handle_call_frame(
+        &mut self,
+        now: Time,
+        body: Bytes,
+        directory: &impl Directory<O>,
+        events: &mut Vec<Event<O>>,
+    ) -> Result<(), WireError> {
+        self.receipts.count();
+        let waited = self.outbox.len();
+        self.handle_call(now, Call::decode(body, &self.limits)?, directory, events)?;
+        self.check_acknowledged()?;
+        self.check_reading(waited)
     }
 
     fn handle_message(
@@ -290,10 +314,15 @@ impl<O: Clone> Session<O> {
                 return Err(WireError::Broken("spoke of a resumption on a link that is there"));
             }
         }
+        self.check_acknowledged()?;
+        if asks { self.check_reading(waited) } else { Ok(()) }
+    }
+
+    fn check_acknowledged(&self) -> Result<(), WireError> {
         if self.log.len() > UNACKNOWLEDGED_MAX {
             return Err(WireError::Broken("acknowledges nothing"));
         }
-        if asks { self.check_reading(waited) } else { Ok(()) }
+        Ok(())
     }
 
     /// Some questions are answered at once and take no credit: whoever goes on to ask them while
@@ -344,7 +373,7 @@ impl<O: Clone> Session<O> {
             Some(suspended) => suspended.gives_up(self.limits.connect_timeout),
             None => Some(self.keepalive.next_timeout()),
         };
-        self.made.next_timeout().into_iter().chain(silence).min().unwrap_or(Time::NEVER)
+        self.made.next_timeout().min(silence.unwrap_or(Time::NEVER))
     }
 
     /// Adds a whole small message to the outbox. After goodbye there is nothing more to say.

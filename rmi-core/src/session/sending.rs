@@ -42,6 +42,9 @@ impl<O: Clone> Session<O> {
     /// References on their way out become descriptors, and count from now on.
     pub(super) fn describe(&mut self, references: Vec<Passed<O>>) -> (Vec<Descriptor>, Kept<O>) {
         let (mut descriptors, mut kept) = (Vec::new(), Kept::default());
+        if references.is_empty() {
+            return (descriptors, kept);
+        }
         for passed in references {
             descriptors.push(self.describe_one(&passed, &mut kept));
             kept.keep.push(passed.object);

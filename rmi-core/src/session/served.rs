@@ -17,34 +17,40 @@ pub struct ServedId {
 /// The calls served for the peer: each is answered exactly once.
 #[derive(Debug, Default)]
 pub(crate) struct CallsServed {
-    open: HashMap<CallId, u64, RandomState>,
+    open: HashMap<CallId, Open, RandomState>,
     /// How many calls were taken, over all connections of the link.
     taken: u64,
 }
 
+/// A call that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    serial: u64,
+    /// Byte credit that is given back with the answer.
+    bytes: u64,
+}
+
 impl CallsServed {
-    /// A call arrived; `None` where its id is still reserved.
-    pub(crate) fn start(&mut self, id: CallId) -> Option<ServedId> {
+    /// A call arrived, whose answer gives so much byte credit back; `None` where its id is still reserved.
+    pub(crate) fn start(&mut self, id: CallId, bytes: u64) -> Option<ServedId> {
         let Entry::Vacant(place) = self.open.entry(id) else { return None };
-        let serial = *place.insert(self.taken);
+        let serial = self.taken;
+        place.insert(Open { serial, bytes });
         self.taken += 1;
         Some(ServedId { id, serial })
     }
 
-    /// Whether the call still waits for its answer; it does no more.
-    pub(crate) fn finish(&mut self, call: ServedId) -> bool {
+    /// A call that still waits for its answer does so no more. Returns the byte credit to give back.
+    pub(crate) fn finish(&mut self, call: ServedId) -> Option<u64> {
         match self.open.entry(call.id) {
-            Entry::Occupied(place) if *place.get() == call.serial => {
-                place.remove();
-                true
-            }
-            _ => false,
+            Entry::Occupied(place) if place.get().serial == call.serial => Some(place.remove().bytes),
+            _ => None,
         }
     }
 
     /// The call of this id, if it waits for its answer.
     pub(crate) fn find(&self, id: CallId) -> Option<ServedId> {
-        self.open.get(&id).map(|&serial| ServedId { id, serial })
+        self.open.get(&id).map(|open| ServedId { id, serial: open.serial })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -53,6 +59,6 @@ impl CallsServed {
 
     /// The link is lost: nobody waits for the answers any more.
     pub(crate) fn lose(&mut self) -> Vec<ServedId> {
-        self.open.drain().map(|(id, serial)| ServedId { id, serial }).collect()
+        self.open.drain().map(|(id, open)| ServedId { id, serial: open.serial }).collect()
     }
 }

@@ -43,7 +43,8 @@ pub struct Arrived<O> {
     pub references: Vec<Received<O>>,
     /// The encoded arguments.
     pub payload: Bytes,
-    /// The byte credit that the arguments take, given back by [`Session::let_go`].
+    /// The byte credit that the arguments take, given back by [`Session::let_go`]. That of a small call is
+    /// given back with its answer.
     pub cost: Cost,
     /// When the caller stops waiting.
     pub deadline: Option<Time>,
@@ -101,10 +102,11 @@ impl<O: Clone> Session<O> {
         if !self.receive_credit.handle_call(bytes) {
             return Err(WireError::Broken("sent more calls than it has credit for"));
         }
-        let id = self.served.start(call.id).ok_or(REUSED)?;
+        let (at_once, with_answer) = if bytes <= self.receive_credit.small() { (0, bytes) } else { (bytes, 0) };
+        let id = self.served.start(call.id, with_answer).ok_or(REUSED)?;
         let method = self.learnt.method(call.method)?;
         let (method, fingerprint) = (method.id, method.fingerprint);
-        let cost = Cost { bytes, connection: self.connection };
+        let cost = Cost { bytes: at_once, connection: self.connection };
         let target = match call.target {
             Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object),
             Target::Object(id) => directory.find(&id).map(|passed| ArrivedTarget::Object(passed.object)),
@@ -151,7 +153,7 @@ impl<O: Clone> Session<O> {
         if self.phase != Phase::Open {
             return Ok(());
         }
-        let id = self.served.start(acquire.id).ok_or(REUSED)?;
+        let id = self.served.start(acquire.id, 0).ok_or(REUSED)?;
         self.receive_credit.handle_acquire();
         match directory.find(&acquire.object) {
             Some(_) if self.exports.len() >= self.limits.exports as usize => {
@@ -211,11 +213,10 @@ impl<O: Clone> Session<O> {
     }
 
     fn finish(&mut self, call: ServedId) -> bool {
-        let open = self.served.finish(call) && self.phase != Phase::Over;
-        if open {
-            self.receive_credit.handle_answer();
-        }
-        open
+        let Some(bytes) = self.served.finish(call).filter(|_| self.phase != Phase::Over) else { return false };
+        self.receive_credit.handle_answer();
+        self.give_back(bytes);
+        true
     }
 
     /// The arguments of a call are not held any more: gives the peer its byte credit back. Credit of
@@ -224,7 +225,11 @@ impl<O: Clone> Session<O> {
         if cost.connection != self.connection || self.is_suspended() {
             return;
         }
-        if let Some(bytes) = self.receive_credit.let_go(cost.bytes) {
+        self.give_back(cost.bytes);
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        if let Some(bytes) = self.receive_credit.let_go(bytes) {
             self.push(&Message::Credit(Credit { calls: 0, bytes }));
         }
     }

@@ -12,7 +12,7 @@ use super::{
     field::{self, Reader},
     message::{CallId, MethodNumber, Slot},
     reference::{self, Descriptor},
-    varint,
+    varint::{self, Gathered},
 };
 use crate::{id::ObjectId, limits::Limits};
 
@@ -111,16 +111,27 @@ const CODEC: u8 = 1 << 7;
 impl CallHead<'_> {
     /// Appends everything of the body that precedes the payload.
     pub fn encode_head(&self, out: &mut BytesMut) {
-        out.put_u8(self.flags());
-        varint::put(out, self.id.0.into());
-        self.put_target(out);
-        varint::put(out, self.method.0.into());
+        // A byte of flags and no more than six integers.
+        const { assert!(1 + 6 * Gathered::VARINT_LEN_MAX <= Gathered::LEN_MAX) };
+        let mut fields = Gathered::new();
+        fields.byte(self.flags());
+        fields.varint(self.id.0.into());
+        if let Target::Slot(slot) = self.target {
+            fields.varint(slot.index.into());
+            fields.varint(slot.generation.into());
+        } else {
+            out.put_slice(fields.as_slice());
+            fields = Gathered::new();
+            self.put_target(out);
+        }
+        fields.varint(self.method.0.into());
         if let Some(time_left) = self.time_left {
-            varint::put(out, time_left.min(TIME_LEFT_MAX).as_micros() as u64);
+            fields.varint(micros(time_left.min(TIME_LEFT_MAX)));
         }
         if self.depth != 0 {
-            varint::put(out, self.depth.into());
+            fields.varint(self.depth.into());
         }
+        out.put_slice(fields.as_slice());
         if let Some(trace) = self.trace {
             out.put_slice(trace);
         }
@@ -167,6 +178,11 @@ impl CallHead<'_> {
             }
         }
     }
+}
+
+/// Far below its bounds.
+const fn micros(span: Duration) -> u64 {
+    span.as_secs() * 1_000_000 + span.subsec_micros() as u64
 }
 
 impl Call {

@@ -37,6 +37,46 @@ fn put_long(out: &mut BytesMut, mut value: u64) {
     out.truncate(end);
 }
 
+/// A few short fields, gathered on the stack and appended in one copy.
+pub(crate) struct Gathered {
+    bytes: [u8; Self::LEN_MAX],
+    len: usize,
+}
+
+impl Gathered {
+    /// So many bytes are kept. What it is used for takes fewer: a byte more would be lost.
+    pub(crate) const LEN_MAX: usize = 64;
+    /// The longest integer.
+    pub(crate) const VARINT_LEN_MAX: usize = 10;
+
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; Self::LEN_MAX], len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// Appends `value`.
 pub(crate) fn put_u128(out: &mut BytesMut, mut value: u128) {
     while value >= 0x80 {
