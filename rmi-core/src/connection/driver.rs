@@ -102,6 +102,8 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) sleep: Pin<Box<Sleep>>,
     /// When it fires.
     pub(super) armed: Time,
+    /// Whether it knows whom to wake then.
+    pub(super) is_armed: bool,
     /// When the last connection was lost.
     pub(super) lost: Option<Time>,
     /// The peer said goodbye.
@@ -138,6 +140,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             held_back,
             sleep,
             armed,
+            is_armed: false,
             lost,
             goodbye,
             leaving,
@@ -186,7 +189,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         (self.socket, self.read) = (socket, read);
         // Methods have other numbers on each connection.
         self.dispatch = Dispatch::new(self.link.clone());
-        self.armed = Time::START;
+        (self.armed, self.is_armed) = (Time::START, false);
     }
 
     /// Waits until there is something to do, and does it: reads, writes, looks at the time.
@@ -397,7 +400,9 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// Looks at the time where it may have come: every read moves the next time-out, mostly
     /// further away, and the timer follows only when it fires, or when it has to fire earlier.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        let fired = self.sleep.as_mut().poll(cx).is_ready();
+        // It knows this task, which is always the same, from when it was armed.
+        let fired = self.sleep.is_elapsed() || (!self.is_armed && self.sleep.as_mut().poll(cx).is_ready());
+        self.is_armed = true;
         let leaving = self.leaving;
         let (handled, armed) = self.link.step(|locked| {
             let handled = if fired { locked.session.handle_timeout(self.link.clock.now()) } else { Ok(()) };
@@ -410,7 +415,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         });
         handled.map_err(Over::Lost)?;
         if fired || armed != self.armed {
-            self.armed = armed;
+            (self.armed, self.is_armed) = (armed, false);
             self.sleep.as_mut().reset(self.link.clock.instant(armed));
             // Polled again at once, so that the timer knows whom to wake.
             return Poll::Ready(Ok(()));

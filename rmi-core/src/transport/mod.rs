@@ -240,6 +240,28 @@ struct Explained {
     source: io::Error,
 }
 
+/// Reads once, and has `attempt` forget that the socket was readable where nothing is left: a read that
+/// does not fill its room has taken all there was, as epoll has it, and no second one has to find that
+/// out. tokio's own `AsyncRead` does the same; `attempt` is its `try_io`.
+fn read_once(
+    room: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+    attempt: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
+) -> io::Result<usize> {
+    let (mut read, mut count) = (Some(read), None);
+    let attempted = attempt(&mut || {
+        let Some(read) = read.take() else { return Ok(()) };
+        let length = read()?;
+        count = Some(length);
+        let took_all = cfg!(target_os = "linux") && 0 < length && length < room;
+        if took_all { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match count {
+        Some(length) => Ok(length),
+        None => attempted.and(Err(ErrorKind::WouldBlock.into())),
+    }
+}
+
 fn explained(cause: io::Error, text: String) -> io::Error {
     io::Error::new(cause.kind(), Explained { text, source: cause })
 }

@@ -10,9 +10,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::Interest,
+    net::{TcpListener, TcpStream},
+};
 
-use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, undialled};
+use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, read_once, undialled};
 use crate::endpoint::Endpoint;
 
 /// Streams over IP: `tcp://host:port`, port 0 for any free one. The addresses of a host name are
@@ -119,7 +122,8 @@ impl Socket for TcpSocket {
     }
 
     fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
-        self.stream.try_read_buf(into)
+        let room = into.capacity() - into.len();
+        read_once(room, || self.stream.try_read_buf(into), |read| self.stream.try_io(Interest::READABLE, read))
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

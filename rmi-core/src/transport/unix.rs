@@ -17,9 +17,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::Interest,
+    net::{UnixListener, UnixStream},
+};
 
-use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, undialled};
+use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, read_once, undialled};
 use crate::endpoint::Endpoint;
 
 /// Streams between processes of one host: `unix:///path/to/socket`. Who may connect is decided by
@@ -161,7 +164,8 @@ impl Socket for UnixSocket {
     }
 
     fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
-        self.0.try_read_buf(into)
+        let room = into.capacity() - into.len();
+        read_once(room, || self.0.try_read_buf(into), |read| self.0.try_io(Interest::READABLE, read))
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
