@@ -15,9 +15,15 @@ pub(crate) enum Row {
     /// 256 callers on one connection, small calls.
     #[value(name = "callers-256")]
     Callers256,
+    /// One caller, 64 KiB there and back.
+    #[value(name = "echo-64kib")]
+    Echo64KiB,
     /// One caller, 1 MiB there and back.
     #[value(name = "echo-1mib")]
     Echo1MiB,
+    /// One caller, 16 MiB there and back.
+    #[value(name = "echo-16mib")]
+    Echo16MiB,
 }
 
 /// One call of a row.
@@ -35,20 +41,24 @@ impl Row {
             Self::OneCaller => "one caller, one core",
             Self::Callers64 => "64 callers",
             Self::Callers256 => "256 callers",
+            Self::Echo64KiB => "echo of 64 KiB",
             Self::Echo1MiB => "echo of 1 MiB",
+            Self::Echo16MiB => "echo of 16 MiB",
         }
     }
 
     pub(crate) const fn work(self) -> Work {
         match self {
             Self::OneCaller | Self::Callers64 | Self::Callers256 => Work::Add,
+            Self::Echo64KiB => Work::Echo(64 << 10),
             Self::Echo1MiB => Work::Echo(1 << 20),
+            Self::Echo16MiB => Work::Echo(16 << 20),
         }
     }
 
     pub(crate) const fn callers(self) -> usize {
         match self {
-            Self::OneCaller | Self::Echo1MiB => 1,
+            Self::OneCaller | Self::Echo64KiB | Self::Echo1MiB | Self::Echo16MiB => 1,
             Self::Callers64 => 64,
             Self::Callers256 => 256,
         }
@@ -57,7 +67,7 @@ impl Row {
     /// Of how many calls of a caller one is timed: reading the clock costs a tenth of the cheapest call.
     pub(crate) const fn timed_every(self) -> u32 {
         match self {
-            Self::OneCaller | Self::Echo1MiB => 1,
+            Self::OneCaller | Self::Echo64KiB | Self::Echo1MiB | Self::Echo16MiB => 1,
             Self::Callers64 | Self::Callers256 => 16,
         }
     }

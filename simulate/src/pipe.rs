@@ -105,7 +105,7 @@ impl Pipe {
     }
 
     /// Reads what has arrived; 0 is the end.
-    pub(crate) fn read(&mut self, into: &mut BytesMut, now: Instant) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, into: &mut BytesMut, len_max: usize, now: Instant) -> io::Result<usize> {
         let mut count = 0;
         while let Some(piece) = self.pieces.front_mut().filter(|piece| piece.at <= now) {
             match &mut piece.what {
@@ -113,7 +113,7 @@ impl Pipe {
                     if into.capacity() == into.len() {
                         into.reserve(64);
                     }
-                    let room = into.capacity() - into.len();
+                    let room = (into.capacity() - into.len()).min(len_max - count);
                     let taken = bytes.len().min(room);
                     for byte in bytes.drain(..taken) {
                         into.put_u8(byte);

@@ -149,8 +149,8 @@ impl Socket for SimulatedSocket {
         }
     }
 
-    fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
-        self.network.read(self.wire, self.side, into)
+    fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
+        self.network.read(self.wire, self.side, into, len_max)
     }
 
     /// The network takes whatever is written: programs write little.

@@ -96,7 +96,7 @@ impl Raw {
             }
             poll_fn(|cx| self.socket.poll_read_ready(cx)).await.ok()?;
             self.read.reserve(64 << 10);
-            match self.socket.try_read(&mut self.read) {
+            match self.socket.try_read(&mut self.read, usize::MAX) {
                 Ok(0) => return None,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

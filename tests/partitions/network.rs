@@ -116,12 +116,12 @@ impl Socket for Stream {
         }
     }
 
-    fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
+    fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
         let half = &mut *self.half.lock();
         let Some(stream) = &mut half.stream else { return Ok(0) };
         let mut segment = [0; 4096];
         into.reserve(1);
-        let room = segment.len().min(into.capacity() - into.len());
+        let room = segment.len().min(into.capacity() - into.len()).min(len_max);
         let mut read = ReadBuf::new(&mut segment[..room]);
         // Nobody is to be woken: who finds nothing asks for readiness again.
         match Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut read) {

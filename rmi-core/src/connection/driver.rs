@@ -17,10 +17,10 @@ use super::{Close, Ended, Kept, Link, Redial, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
-    session::{Arrived, Directory, Event, ServedId},
+    session::{Arrived, Directory, Event, Intake, ServedId},
     time::Time,
     transport::Socket,
-    wire::{LinkId, Resume, split_frame},
+    wire::{LinkId, Resume},
 };
 
 /// What a driver needs of its node.
@@ -72,9 +72,6 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
     fn handle_ended(&self, link: &Arc<Link<O>>, ended: &Ended, given: Vec<O>);
 }
 
-/// Bytes that one read may bring.
-const READ_LEN: usize = 64 << 10;
-
 /// Time that a peer has to close once goodbye was said to it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -94,7 +91,7 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) host: Arc<H>,
     line: H::Line,
     pub(super) socket: Arc<dyn Socket>,
-    read: BytesMut,
+    intake: Intake,
     events: Vec<Event<O>>,
     dispatch: Dispatch<O, H::Handler>,
     /// Calls that arrived while too much waits to be written.
@@ -134,7 +131,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             host,
             line,
             socket,
-            read,
+            intake: Intake::new(read),
             events,
             dispatch,
             held_back,
@@ -175,7 +172,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     async fn drive_connection(&mut self) -> Over {
         // What came behind the handshake. Where nothing did, nothing was heard either: it would tell the
         // session that the peer knows of the connection.
-        let mut over = if self.read.is_empty() { None } else { self.handle_read().err() };
+        let mut over = if self.intake.is_empty() { None } else { self.handle_read().err() };
         loop {
             match over {
                 Some(over) => return over,
@@ -186,7 +183,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     /// A connection begins over this socket.
     pub(super) fn begin(&mut self, socket: Arc<dyn Socket>, read: BytesMut) {
-        (self.socket, self.read) = (socket, read);
+        (self.socket, self.intake) = (socket, Intake::new(read));
         // Methods have other numbers on each connection.
         self.dispatch = Dispatch::new(self.link.clone());
         (self.armed, self.is_armed) = (Time::START, false);
@@ -215,7 +212,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.has_let_others_run && std::pin::pin!(tokio::task::yield_now()).poll(cx).is_pending()
     }
 
-    /// Reads once, and handles all whole frames that this brought.
+    /// Reads once, and handles all that this made whole.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
             match self.socket.poll_read_ready(cx) {
@@ -223,10 +220,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(&error))),
                 Poll::Ready(Ok(())) => {}
             }
-            if self.read.capacity() - self.read.len() < READ_LEN / 8 {
-                self.read.reserve(READ_LEN);
-            }
-            match self.socket.try_read(&mut self.read) {
+            let (into, len_max) = self.intake.room();
+            match self.socket.try_read(into, len_max) {
                 Ok(0) => return Poll::Ready(Err(self.closed_by_peer())),
                 Ok(_) => return Poll::Ready(self.handle_read()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -237,15 +232,11 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     fn handle_read(&mut self) -> Result<(), Over> {
         let now = self.link.clock.now();
-        let (link, host, read, events) = (&self.link, &self.host, &mut self.read, &mut self.events);
+        let (link, host, intake, events) = (&self.link, &self.host, &mut self.intake, &mut self.events);
         let handled = link.step(|locked| {
             // The replies of all that is dispatched now leave with one write, by this driver.
             locked.flushing = true;
-            locked.session.handle_heard(now);
-            while let Some(frame) = split_frame(read)? {
-                locked.session.handle_frame(now, frame, host, events)?;
-            }
-            Ok::<(), crate::wire::WireError>(())
+            locked.session.handle_read(now, intake, host, events)
         });
         self.handle_events();
         handled.map_err(|error| {

@@ -362,7 +362,7 @@ async fn read_some(socket: &Arc<dyn Socket>, read: &mut BytesMut) -> io::Result<
     loop {
         poll_fn(|cx| socket.poll_read_ready(cx)).await?;
         read.reserve(STEP);
-        match socket.try_read(read) {
+        match socket.try_read(read, STEP) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -4,10 +4,13 @@ use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::outbox::LANES_MAX;
+use super::{
+    intake::{Filling, make_room},
+    lanes::LANES_MAX,
+};
 use crate::wire::{
     WireError,
-    message::{Chunk, Part},
+    message::{Chunk, ChunkHead, Part},
 };
 
 /// The open lanes of a peer. Memory grows only as bytes arrive, and the totals of all open lanes
@@ -25,6 +28,12 @@ struct Lane {
     bytes: BytesMut,
 }
 
+impl Lane {
+    fn len_max(&self) -> usize {
+        usize::try_from(self.total).unwrap_or(usize::MAX)
+    }
+}
+
 impl Assembly {
     pub(crate) fn new(message_len: u64) -> Self {
         Self { lanes: HashMap::default(), message_len, open: 0 }
@@ -36,22 +45,60 @@ impl Assembly {
     ///
     /// Where it belongs to no lane, or breaks a bound.
     pub(crate) fn handle_chunk(&mut self, chunk: Chunk) -> Result<Option<Bytes>, WireError> {
+        let Chunk { lane: number, total, part, data } = chunk;
+        let lane = self.expect(ChunkHead { lane: number, total, part }, data.len())?;
+        if part != Part::Abort {
+            let len_max = lane.len_max();
+            make_room(&mut lane.bytes, data.len(), len_max);
+            lane.bytes.extend_from_slice(&data);
+        }
+        Ok(self.handle_part(number, part))
+    }
+
+    /// A chunk is on its way that has so much data: it is read into the memory of its lane, which is
+    /// given back by [`handle_filled`](Self::handle_filled).
+    ///
+    /// # Errors
+    ///
+    /// As those of [`handle_chunk`](Self::handle_chunk).
+    pub(super) fn begin_filling(&mut self, head: ChunkHead, data_len: usize) -> Result<Filling, WireError> {
+        let lane = self.expect(head, data_len)?;
+        let len_max = lane.len_max();
+        let bytes = std::mem::take(&mut lane.bytes);
+        let until = bytes.len() + data_len;
+        Ok(Filling { lane: head.lane, part: head.part, bytes, until, len_max })
+    }
+
+    /// The data of a chunk has arrived in the memory of its lane.
+    pub(super) fn handle_filled(&mut self, filled: Filling) -> Option<Bytes> {
+        self.lanes.get_mut(&filled.lane)?.bytes = filled.bytes;
+        self.handle_part(filled.lane, filled.part)
+    }
+
+    fn handle_part(&mut self, lane: u32, part: Part) -> Option<Bytes> {
+        match part {
+            Part::More => None,
+            Part::Last => self.close(lane),
+            Part::Abort => {
+                self.close(lane);
+                None
+            }
+        }
+    }
+
+    /// The lane of a chunk that has so much data.
+    fn expect(&mut self, chunk: ChunkHead, data_len: usize) -> Result<&mut Lane, WireError> {
         if let Some(total) = chunk.total {
             self.open(chunk.lane, total)?;
         }
         let lane =
             self.lanes.get_mut(&chunk.lane).ok_or(WireError::Broken("sent a chunk of a lane that is not open"))?;
-        if chunk.part == Part::Abort {
-            self.close(chunk.lane);
-            return Ok(None);
-        }
-        lane.bytes.extend_from_slice(&chunk.data);
-        let length = lane.bytes.len() as u64;
+        let length = lane.bytes.len() as u64 + data_len as u64;
         match chunk.part {
+            Part::Abort => Ok(lane),
             _ if length > lane.total => Err(WireError::Broken("sent more chunks than it announced")),
             Part::Last if length < lane.total => Err(WireError::Broken("sent fewer chunks than it announced")),
-            Part::Last => Ok(self.close(chunk.lane)),
-            _ => Ok(None),
+            Part::More | Part::Last => Ok(lane),
         }
     }
 

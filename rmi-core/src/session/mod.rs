@@ -21,7 +21,9 @@ mod effects;
 mod ending;
 mod handshake;
 mod holding;
+mod intake;
 mod keepalive;
+mod lanes;
 mod outbox;
 mod parked;
 mod references;
@@ -31,7 +33,7 @@ mod sent;
 mod served;
 mod serving;
 
-use std::{collections::VecDeque, io::IoSlice, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 
@@ -53,6 +55,8 @@ pub use self::{
     definitions::{KnownMethod, MethodRef},
     effects::Effects,
     handshake::{Established, Handshake, HandshakeError},
+    intake::Intake,
+    outbox::Slices,
     references::{HeldReference, Origin, Passed, Received, Third},
     served::ServedId,
     serving::{Arrived, ArrivedTarget, Cost, Directory},
@@ -239,10 +243,7 @@ impl<O: Clone> Session<O> {
         };
         match message {
             Message::Chunk(chunk) => match self.assembly.handle_chunk(chunk)? {
-                Some(whole) => {
-                    let Frame { kind, body } = Frame::from_chunks(whole)?;
-                    self.handle_message(now, Message::decode(kind, body, &self.limits)?, directory, events)
-                }
+                Some(whole) => self.handle_whole(now, whole, directory, events),
                 None => Ok(()),
             },
             message => self.handle_message(now, message, directory, events),
@@ -261,6 +262,18 @@ impl<O: Clone> Session<O> {
         self.handle_call(now, Call::decode(body, &self.limits)?, directory, events)?;
         self.check_acknowledged()?;
         self.check_reading(waited)
+    }
+
+    /// The last chunk of a message arrived.
+    fn handle_whole(
+        &mut self,
+        now: Time,
+        whole: Bytes,
+        directory: &impl Directory<O>,
+        events: &mut Vec<Event<O>>,
+    ) -> Result<(), WireError> {
+        let Frame { kind, body } = Frame::from_chunks(whole)?;
+        self.handle_message(now, Message::decode(kind, body, &self.limits)?, directory, events)
     }
 
     fn handle_message(
@@ -383,8 +396,8 @@ impl<O: Clone> Session<O> {
         }
     }
 
-    /// The bytes to write next, in order; all empty when nothing waits.
-    pub fn slices(&mut self) -> [IoSlice<'_>; 3] {
+    /// The bytes to write next, in order; none when nothing waits.
+    pub fn slices(&mut self) -> Slices<'_> {
         self.outbox.slices()
     }
 

@@ -1,61 +1,28 @@
 //! What waits to be written to the peer: whole frames in order, and large messages in lanes of
 //! chunks beside them, so that a large one delays no small one.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{io::IoSlice, ops::Deref};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::lanes::{Cut, Lanes, Outgoing, skip};
 use crate::{
     id::ObjectId,
     wire::{
-        frame::{CHUNK_LEN_MAX, FRAME_LEN_MAX, Kind, begin_frame, finish_frame, finish_frame_with_tail},
-        message::{CallId, ChunkHead, Part, Slot},
+        frame::CHUNK_LEN_MAX,
+        message::{CallId, Slot},
     },
 };
 
-/// How many large messages are on their way at once; the others wait.
-pub(crate) const LANES_MAX: usize = 8;
+/// Bytes of chunks that one write offers, or a chunk more. What the socket has taken is ahead of
+/// every small frame.
+const CUTS_LEN: usize = 4 * CHUNK_LEN_MAX;
 
-/// A message before it is cut into frames.
-#[derive(Debug)]
-pub(crate) struct Outgoing<O> {
-    pub(crate) kind: Kind,
-    /// The body up to the payload.
-    pub(crate) head: Bytes,
-    pub(crate) payload: Bytes,
-    pub(crate) payload_len: usize,
-    /// The object that it is for: calls to one object begin in the order in which they were made.
-    pub(crate) order: Option<ObjectId>,
-    /// The call that it starts, so that its sending can be noted and taken back.
-    pub(crate) call: Option<CallId>,
-    /// The slots that its references count in, to be un-counted if it never arrives.
-    pub(crate) counted: Vec<Slot>,
-    /// What must live until it has left.
-    pub(crate) keep: Vec<O>,
-    /// Held slots that it names, held on to until it has left.
-    pub(crate) held: Vec<Slot>,
-}
+/// Chunks that one write offers.
+const CUTS_MAX: usize = 8;
 
-impl<O> Outgoing<O> {
-    /// What is left of a message that was taken back: its order, for those behind it.
-    fn nothing(order: Option<ObjectId>) -> Self {
-        Self {
-            kind: Kind::Call,
-            head: Bytes::new(),
-            payload: Bytes::new(),
-            payload_len: 0,
-            order,
-            call: None,
-            counted: Vec::new(),
-            keep: Vec::new(),
-            held: Vec::new(),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        1 + self.head.len() as u64 + self.payload.len() as u64
-    }
-}
+/// The parts of a chunk that was begun, the frames, the parts of chunks.
+const SLICES_MAX: usize = 3 + 1 + 3 * CUTS_MAX;
 
 /// A message that left wholly.
 #[derive(Debug)]
@@ -73,53 +40,46 @@ impl<O> Done<O> {
     }
 }
 
-#[derive(Debug)]
-struct Lane<O> {
-    number: u32,
-    message: Outgoing<O>,
-    total: u64,
-    /// Bytes handed over to chunks so far, the kind byte included.
-    sent: u64,
-    aborted: bool,
-    /// Messages of the same order that must not overtake this one.
-    behind: VecDeque<Outgoing<O>>,
-}
-
 /// The bytes for one peer, in the order in which they leave.
 #[derive(Debug)]
 pub(crate) struct Outbox<O> {
     frames: BytesMut,
-    chunk_head: BytesMut,
-    chunk_data: Bytes,
-    /// A chunk of which some bytes have left goes on before any frame.
-    chunk_begun: bool,
-    /// The lane whose last chunk is loaded. It is over once that chunk begins to leave: until then
-    /// frames still go before it.
-    finishing: Option<Lane<O>>,
-    lanes: VecDeque<Lane<O>>,
-    queue: VecDeque<Lane<O>>,
-    next_lane: u32,
-    /// The receiver's bound on the totals of open lanes.
-    open_max: u64,
+    /// The rest of a chunk of which some bytes have left: goes on before any frame.
+    begun: Option<[Bytes; 3]>,
+    lanes: Lanes<O>,
+    /// The chunks that were offered last, behind the frames.
+    cuts: Vec<Cut>,
     done: Vec<Done<O>>,
-    queued: u64,
+}
+
+/// What an outbox offers to write: the beginning of all that waits.
+#[derive(Debug)]
+pub struct Slices<'a> {
+    slices: [IoSlice<'a>; SLICES_MAX],
+    len: usize,
+}
+
+impl<'a> Slices<'a> {
+    fn push(&mut self, bytes: &'a [u8]) {
+        if let Some(slice) = self.slices.get_mut(self.len).filter(|_| !bytes.is_empty()) {
+            *slice = IoSlice::new(bytes);
+            self.len += 1;
+        }
+    }
+}
+
+impl<'a> Deref for Slices<'a> {
+    type Target = [IoSlice<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        self.slices.get(..self.len).unwrap_or_default()
+    }
 }
 
 impl<O> Outbox<O> {
     pub(crate) fn new(open_max: u64) -> Self {
-        Self {
-            frames: BytesMut::new(),
-            chunk_head: BytesMut::new(),
-            chunk_data: Bytes::new(),
-            chunk_begun: false,
-            finishing: None,
-            lanes: VecDeque::new(),
-            queue: VecDeque::new(),
-            next_lane: 0,
-            open_max,
-            done: Vec::new(),
-            queued: 0,
-        }
+        let lanes = Lanes::new(open_max);
+        Self { frames: BytesMut::new(), begun: None, lanes, cuts: Vec::new(), done: Vec::new() }
     }
 
     /// The buffer that whole frames are encoded into. A call may use it only where
@@ -130,85 +90,31 @@ impl<O> Outbox<O> {
 
     /// Whether a message of this order has to wait behind a large one.
     pub(crate) fn is_blocked(&self, order: ObjectId) -> bool {
-        self.all_lanes().any(|lane| lane.message.order == Some(order))
+        self.lanes.holds(order)
     }
 
     /// Whether no large message is on its way, so that nothing is blocked.
     pub(crate) fn has_no_lanes(&self) -> bool {
-        self.lanes.is_empty() && self.queue.is_empty() && self.finishing.is_none()
-    }
-
-    fn all_lanes(&self) -> impl Iterator<Item = &Lane<O>> {
-        self.finishing.iter().chain(&self.lanes).chain(&self.queue)
-    }
-
-    fn all_lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane<O>> {
-        self.finishing.iter_mut().chain(&mut self.lanes).chain(&mut self.queue)
+        self.lanes.is_empty()
     }
 
     /// Adds a message that is too large for one frame, or that has to wait behind one.
     pub(crate) fn push(&mut self, message: Outgoing<O>) {
-        self.queued += message.len();
-        let same = |lane: &&mut Lane<O>| message.order.is_some() && lane.message.order == message.order;
-        if let Some(lane) = self.all_lanes_mut().find(same) {
-            lane.behind.push_back(message);
-        } else {
-            self.enqueue(message, VecDeque::new());
-        }
-    }
-
-    fn enqueue(&mut self, message: Outgoing<O>, behind: VecDeque<Outgoing<O>>) {
-        let number = self.next_lane;
-        self.next_lane = self.next_lane.wrapping_add(1);
-        let total = message.len();
-        self.queue.push_back(Lane { number, message, total, sent: 0, aborted: false, behind });
+        self.lanes.push(message);
     }
 
     /// Takes back calls that have not left wholly. Of one that has left in part the rest is replaced
     /// by an abort, so that it never arrives.
     pub(crate) fn take_back(&mut self, ids: &[CallId]) -> Vec<Outgoing<O>> {
-        let is_meant = |message: &Outgoing<O>| message.call.is_some_and(|id| ids.contains(&id));
-        let mut taken = Vec::new();
-        // Those behind others first: they would leave as soon as the others are gone.
-        for lane in self.all_lanes_mut() {
-            taken.extend(extract(&mut lane.behind, is_meant));
-        }
-        self.queued -= taken.iter().map(Outgoing::len).sum::<u64>();
-        for lane in extract(&mut self.queue, |lane| is_meant(&lane.message)) {
-            self.queued -= lane.total;
-            taken.push(lane.message);
-            self.restart(lane.behind);
-        }
-        if let Some(mut lane) = self.finishing.take_if(|lane| is_meant(&lane.message)) {
-            // Its last chunk waits to begin: unload it, so that an abort goes in its place.
-            lane.sent -= self.chunk_data.len() as u64;
-            self.queued += self.chunk_data.len() as u64;
-            self.chunk_head.clear();
-            self.chunk_data.clear();
-            self.lanes.push_front(lane);
-        }
-        for lane in self.lanes.iter_mut().filter(|lane| is_meant(&lane.message)) {
-            self.queued -= lane.total - lane.sent;
-            lane.aborted = true;
-            let nothing = Outgoing::nothing(lane.message.order);
-            taken.push(std::mem::replace(&mut lane.message, nothing));
-        }
+        let (taken, freed) = self.lanes.take_back(ids);
+        self.put_frames(freed);
         taken
     }
 
-    /// What stood behind a message that is gone goes its own way: small ones as frames, until a
-    /// large one makes a lane again.
-    fn restart(&mut self, mut behind: VecDeque<Outgoing<O>>) {
-        while let Some(message) = behind.pop_front() {
-            if message.len() > FRAME_LEN_MAX as u64 {
-                self.enqueue(message, behind);
-                return;
-            }
-            self.queued -= message.len();
-            let start = begin_frame(&mut self.frames, message.kind);
-            self.frames.extend_from_slice(&message.head);
-            self.frames.extend_from_slice(&message.payload);
-            finish_frame(&mut self.frames, start);
+    /// Small messages that waited behind large ones leave as frames.
+    fn put_frames(&mut self, messages: Vec<Outgoing<O>>) {
+        for message in messages {
+            message.encode_frame(&mut self.frames);
             self.done.push(Done::of(message));
         }
     }
@@ -218,22 +124,28 @@ impl<O> Outbox<O> {
         std::mem::take(&mut self.done)
     }
 
-    /// The bytes to write next, in order. All empty when nothing waits.
-    pub(crate) fn slices(&mut self) -> [IoSlice<'_>; 3] {
-        if self.chunk_head.is_empty() && self.chunk_data.is_empty() {
-            self.chunk_begun = false;
-            self.load_chunk();
+    /// The bytes to write next, in order: the rest of a chunk that was begun, whole frames, more
+    /// chunks. None where nothing waits.
+    pub(crate) fn slices(&mut self) -> Slices<'_> {
+        self.cuts.clear();
+        if !self.lanes.is_empty() {
+            self.lanes.cut(CUTS_LEN, CUTS_MAX, &mut self.cuts);
         }
-        let [frames, head, data]: [&[u8]; 3] = [&self.frames, &self.chunk_head, &self.chunk_data];
-        let ordered = if self.chunk_begun { [head, data, frames] } else { [frames, head, data] };
-        ordered.map(IoSlice::new)
+        let mut slices = Slices { slices: [IoSlice::new(&[]); SLICES_MAX], len: 0 };
+        self.begun.iter().flatten().for_each(|part| slices.push(part));
+        slices.push(&self.frames);
+        self.cuts.iter().flat_map(|cut| self.lanes.slices(cut)).for_each(|part| slices.push(part));
+        slices
     }
 
-    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave.
+    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before.
     pub(crate) fn advance(&mut self, written: usize) {
         let mut left = written;
-        if self.chunk_begun {
-            self.advance_chunk(&mut left);
+        if let Some(begun) = &mut self.begun {
+            left -= skip(begun, left);
+            if begun.iter().all(Bytes::is_empty) {
+                self.begun = None;
+            }
         }
         let of_frames = left.min(self.frames.len());
         self.frames.advance(of_frames);
@@ -242,118 +154,48 @@ impl<O> Outbox<O> {
             self.frames.clear();
         }
         left -= of_frames;
-        if left > 0 {
-            self.begin_chunk();
-            self.advance_chunk(&mut left);
-        }
-    }
-
-    fn begin_chunk(&mut self) {
-        self.chunk_begun = true;
-        if let Some(Lane { message, behind, aborted, .. }) = self.finishing.take() {
-            // An abort completes no message.
-            self.done.extend((!aborted).then(|| Done::of(message)));
-            self.restart(behind);
-        }
-    }
-
-    fn advance_chunk(&mut self, left: &mut usize) {
-        let of_head = (*left).min(self.chunk_head.len());
-        self.chunk_head.advance(of_head);
-        *left -= of_head;
-        let of_data = (*left).min(self.chunk_data.len());
-        self.chunk_data.advance(of_data);
-        *left -= of_data;
-        if self.chunk_head.is_empty() && self.chunk_data.is_empty() {
-            self.chunk_begun = false;
-        }
-    }
-
-    /// Makes the next chunk of the next lane, round and round.
-    fn load_chunk(&mut self) {
-        self.open_lanes();
-        let Some(mut lane) = self.lanes.pop_front() else { return };
-        self.chunk_head.clear();
-        let total = (lane.sent == 0).then_some(lane.total);
-        let (part, data) = if lane.aborted { (Part::Abort, Bytes::new()) } else { Self::next_data(&mut lane) };
-        let length = data.len() as u64;
-        let start = begin_frame(&mut self.chunk_head, Kind::Chunk);
-        ChunkHead { lane: lane.number, total, part }.encode_head(&mut self.chunk_head);
-        finish_frame_with_tail(&mut self.chunk_head, start, data.len());
-        self.chunk_data = data;
-        lane.sent += length;
-        self.queued -= if part == Part::Abort { 0 } else { length };
-        if part == Part::More {
-            self.lanes.push_back(lane);
-        } else {
-            self.finishing = Some(lane);
-        }
-    }
-
-    /// The head travels in chunks of its own, so that the payload is never copied.
-    fn next_data(lane: &mut Lane<O>) -> (Part, Bytes) {
-        if lane.sent == 0 {
-            let mut head = BytesMut::with_capacity(1 + lane.message.head.len());
-            head.extend_from_slice(&[lane.message.kind as u8]);
-            head.extend_from_slice(&lane.message.head);
-            lane.message.head = head.freeze();
-        }
-        let source = if lane.message.head.is_empty() { &mut lane.message.payload } else { &mut lane.message.head };
-        let data = source.split_to(source.len().min(CHUNK_LEN_MAX));
-        let part = if lane.sent + data.len() as u64 == lane.total { Part::Last } else { Part::More };
-        (part, data)
-    }
-
-    fn open_lanes(&mut self) {
-        while self.lanes.len() < LANES_MAX
-            && let Some(next) = self.queue.front()
-        {
-            let open: u64 = self.lanes.iter().map(|lane| lane.total).sum();
-            if !self.lanes.is_empty() && open.saturating_add(next.total) > self.open_max {
-                return;
+        let mut cuts = std::mem::take(&mut self.cuts);
+        for cut in cuts.drain(..) {
+            if left == 0 {
+                break;
             }
-            self.lanes.extend(self.queue.pop_front());
+            let (rest, over) = self.lanes.begin(&cut, left);
+            self.begun = rest;
+            left = left.saturating_sub(cut.wire_len());
+            if let Some(lane) = over {
+                // An abort completes no message.
+                let (message, behind) = lane.finish();
+                self.done.extend(message.map(Done::of));
+                let small = self.lanes.restart(behind);
+                self.put_frames(small);
+            }
         }
+        // Keeps the allocation.
+        self.cuts = cuts;
     }
 
     /// Bytes that wait, all in all.
     pub(crate) fn len(&self) -> u64 {
-        self.queued + (self.frames.len() + self.chunk_head.len() + self.chunk_data.len()) as u64
+        let begun: usize = self.begun.iter().flatten().map(Bytes::len).sum();
+        self.lanes.unsent() + (self.frames.len() + begun) as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.chunk_head.is_empty() && self.chunk_data.is_empty() && self.has_no_lanes()
+        self.frames.is_empty() && self.begun.is_none() && self.lanes.is_empty()
     }
 
     /// Takes everything that has not left wholly and is not written yet as a whole frame. Of a
     /// chunk that was begun the rest stays: without it no frame behind it could be read.
     pub(crate) fn take_unsent(&mut self) -> Vec<Outgoing<O>> {
-        self.queued = 0;
-        if !self.chunk_begun {
-            self.chunk_head.clear();
-            self.chunk_data.clear();
-        }
-        let lanes = self.finishing.take().into_iter().chain(self.lanes.drain(..)).chain(self.queue.drain(..));
-        lanes.flat_map(|lane| std::iter::once(lane.message).chain(lane.behind)).collect()
+        self.cuts.clear();
+        self.lanes.take_unsent()
     }
 
     /// Nothing more is written.
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
-        self.chunk_head.clear();
-        self.chunk_data.clear();
-        self.chunk_begun = false;
+        self.begun = None;
     }
-}
-
-/// Takes out what is meant, in order.
-fn extract<T>(from: &mut VecDeque<T>, is_meant: impl Fn(&T) -> bool) -> Vec<T> {
-    if !from.iter().any(&is_meant) {
-        return Vec::new();
-    }
-    let (meant, rest) = std::mem::take(from).into_iter().partition::<Vec<_>, _>(is_meant);
-    from.extend(rest);
-    meant
 }
 
 #[cfg(test)]
@@ -361,17 +203,22 @@ mod tests {
     use super::*;
     use crate::{
         limits::Limits,
-        wire::{Frame, Message, split_frame},
+        wire::{Frame, Kind, Message, split_frame},
     };
 
     const LARGE: usize = 2 * CHUNK_LEN_MAX;
 
+    /// The length of a chunk with all its data, on the wire: a prefix, a kind, a lane, a part; and a
+    /// total, where it is the first.
+    const CHUNK: usize = 4 + 1 + 1 + 1 + CHUNK_LEN_MAX;
+    const FIRST_CHUNK: usize = CHUNK + 3;
+
     /// A call of this order and number, with this much payload.
     fn call(order: u8, id: u32, len: usize) -> Outgoing<u32> {
         Outgoing {
+            head: [&[Kind::Call as u8], &id.to_be_bytes()[..]].concat().into(),
+            tail: vec![0; len].into(),
             kind: Kind::Call,
-            head: Bytes::copy_from_slice(&id.to_be_bytes()),
-            payload: vec![0; len].into(),
             payload_len: len,
             order: Some(ObjectId::from_bytes([order; 16])),
             call: Some(CallId(id)),
@@ -476,11 +323,9 @@ mod tests {
         outbox.push(call(1, 1, LARGE));
         outbox.push(call(1, 2, 10));
         let mut written = BytesMut::new();
-        while outbox.len() > 20 + CHUNK_LEN_MAX as u64 {
-            write(&mut outbox, usize::MAX, &mut written);
-        }
+        write(&mut outbox, FIRST_CHUNK + CHUNK, &mut written);
         outbox.slices();
-        assert!(calls_done(&mut outbox).is_empty(), "loaded, and not begun");
+        assert!(calls_done(&mut outbox).is_empty(), "offered, and not begun");
         assert!(outbox.is_blocked(ObjectId::from_bytes([1; 16])));
         write(&mut outbox, 1, &mut written);
         assert_eq!(calls_done(&mut outbox), [1, 2], "and with it the one behind, as a frame");
@@ -500,35 +345,43 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_was_offered_and_not_begun_is_taken_back_without_a_trace() {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.push(call(1, 1, LARGE));
+        outbox.push(call(1, 2, 10));
+        outbox.push(call(2, 3, LARGE));
+        outbox.slices();
+        assert_eq!(taken(&mut outbox, &[1]), [1]);
+        assert_eq!(calls_done(&mut outbox), [2]);
+        assert_eq!(read(write_all(&mut outbox, 9)), ["call 2", "1:FirstMore", "1:More", "1:Last"]);
+    }
+
+    #[test]
     fn a_message_that_was_begun_is_aborted() {
-        for loaded in [false, true] {
+        for begun in [1, FIRST_CHUNK, FIRST_CHUNK + 1] {
             let mut outbox = Outbox::new(1 << 20);
             outbox.push(call(1, 1, LARGE));
             outbox.push(call(1, 2, 10));
             let mut written = BytesMut::new();
-            write(&mut outbox, usize::MAX, &mut written);
-            if loaded {
-                outbox.slices();
-            }
+            write(&mut outbox, begun, &mut written);
+            outbox.slices();
             assert_eq!(taken(&mut outbox, &[1]), [1]);
             assert!(taken(&mut outbox, &[1]).is_empty(), "once");
             assert!(outbox.is_blocked(ObjectId::from_bytes([1; 16])), "what is behind it waits for the abort");
             written.unsplit(write_all(&mut outbox, 9));
             assert_eq!(calls_done(&mut outbox), [2]);
-            let chunks = if loaded { &["0:FirstMore", "0:More"][..] } else { &["0:FirstMore"] };
+            let chunks = if begun > FIRST_CHUNK { &["0:FirstMore", "0:More"][..] } else { &["0:FirstMore"] };
             assert_eq!(read(written), [chunks, &["0:Abort", "call 2"]].concat());
         }
     }
 
     #[test]
-    fn a_loaded_last_chunk_becomes_an_abort_and_a_begun_one_leaves() {
+    fn an_offered_last_chunk_becomes_an_abort_and_a_begun_one_leaves() {
         for begun in [false, true] {
             let mut outbox = Outbox::new(1 << 20);
             outbox.push(call(1, 1, LARGE));
             let mut written = BytesMut::new();
-            while outbox.len() > CHUNK_LEN_MAX as u64 {
-                write(&mut outbox, usize::MAX, &mut written);
-            }
+            write(&mut outbox, FIRST_CHUNK + CHUNK, &mut written);
             outbox.slices();
             if begun {
                 write(&mut outbox, 1, &mut written);
@@ -539,6 +392,19 @@ mod tests {
             written.unsplit(write_all(&mut outbox, 9));
             let rest = if begun { ["0:Last", "1"] } else { ["1", "0:Abort"] };
             assert_eq!(read(written), [&["0:FirstMore", "0:More"][..], &rest].concat());
+        }
+    }
+
+    #[test]
+    fn one_write_offers_several_chunks_and_not_all() {
+        let mut outbox = Outbox::new(1 << 30);
+        outbox.push(call(1, 1, 16 * LARGE));
+        outbox.push(call(2, 2, 16 * LARGE));
+        while !outbox.is_empty() {
+            let len = outbox.slices().iter().map(|slice| slice.len()).sum::<usize>();
+            assert!(len <= CUTS_LEN + CHUNK, "{len} bytes would be ahead of every small frame");
+            assert!(len >= CUTS_LEN || len as u64 >= outbox.len(), "{len} bytes of {}", outbox.len());
+            write(&mut outbox, usize::MAX, &mut BytesMut::new());
         }
     }
 

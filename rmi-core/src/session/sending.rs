@@ -5,7 +5,8 @@ use bytes::BytesMut;
 use super::{
     Session,
     credit::byte_cost,
-    outbox::{Done, Outgoing},
+    lanes::Outgoing,
+    outbox::Done,
     references::{Origin, Passed},
 };
 use crate::{
@@ -103,12 +104,12 @@ impl<O: Clone> Session<O> {
             }
             return;
         }
-        let mut encoded = BytesMut::new();
+        let mut encoded = BytesMut::from(&[kind as u8][..]);
         head(&mut encoded);
-        if !blocked && 1 + encoded.len() + payload.len() <= FRAME_LEN_MAX {
+        if !blocked && encoded.len() + payload.len() <= FRAME_LEN_MAX {
             let frames = self.outbox.frames();
             let start = begin_frame(frames, kind);
-            frames.extend_from_slice(&encoded);
+            frames.extend_from_slice(encoded.get(1..).unwrap_or_default());
             frames.extend_from_slice(payload);
             finish_frame(frames, start);
             payload.clear();
@@ -121,10 +122,9 @@ impl<O: Clone> Session<O> {
         kept.held.extend(call.as_ref().and_then(|call| call.target).filter(|slot| self.imports.hold(*slot)));
         let Kept { counted, held, keep } = kept;
         let (order, call) = call.map(|call| (call.order, call.id)).unzip();
-        let payload = payload.split().freeze();
-        let payload_len = payload.len();
-        let head = encoded.freeze();
-        self.outbox.push(Outgoing { kind, head, payload, payload_len, order, call, counted, keep, held });
+        let (head, tail) = (encoded.freeze(), payload.split().freeze());
+        let payload_len = tail.len();
+        self.outbox.push(Outgoing { head, tail, kind, payload_len, order, call, counted, keep, held });
     }
 
     /// Notes what has left by way of a lane: all of it before anything else is encoded, since it is

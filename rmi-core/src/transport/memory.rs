@@ -112,8 +112,8 @@ impl Socket for MemorySocket {
         self.incoming.poll_ready(cx, PipeState::is_readable, |state| &mut state.reader)
     }
 
-    fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
-        self.incoming.read(into)
+    fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
+        self.incoming.read(into, len_max)
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -184,7 +184,7 @@ impl Pipe {
         Poll::Pending
     }
 
-    fn read(&self, into: &mut BytesMut) -> io::Result<usize> {
+    fn read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.bytes.is_empty() {
             return if state.closed { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
@@ -192,7 +192,7 @@ impl Pipe {
         if into.capacity() == into.len() {
             into.reserve(RESERVED_WHEN_FULL);
         }
-        let count = state.bytes.len().min(into.capacity() - into.len());
+        let count = state.bytes.len().min(into.capacity() - into.len()).min(len_max);
         let mut left = count;
         let (front, back) = state.bytes.as_slices();
         for part in [front, back] {

@@ -40,12 +40,13 @@ pub trait Socket: Send + Sync + fmt::Debug + 'static {
     /// The runtime is shutting down.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Appends what has arrived to the spare capacity of `into`, and returns how much that was; 0
-    /// is the end of the stream. A full buffer is grown by a few bytes, so reserve before.
+    /// Appends what has arrived to the spare capacity of `into`, `len_max` bytes at most, and returns
+    /// how much that was; 0 is the end of the stream. A full buffer is grown by a few bytes, so reserve
+    /// before.
     ///
     /// # Errors
     /// [`ErrorKind::WouldBlock`] when nothing has arrived; any other error ends the stream.
-    fn try_read(&self, into: &mut BytesMut) -> io::Result<usize>;
+    fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize>;
 
     /// Waits until [`try_write`](Self::try_write) is worth trying, which an error is too. Only the
     /// task that asked last is woken.

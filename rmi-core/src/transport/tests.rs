@@ -46,6 +46,7 @@ over_every_transport! {
     shutdown_wakes_who_waits_on_its_own_side,
     a_dropped_socket_is_the_end_for_its_peer,
     a_full_buffer_is_not_mistaken_for_the_end,
+    a_read_takes_no_more_than_it_may,
     both_sides_know_that_they_share_a_host,
     the_endpoint_of_a_listener_can_be_dialled,
     a_listener_keeps_its_endpoint_to_itself_until_dropped,
@@ -61,7 +62,7 @@ mod stories {
         assert_eq!(read_exactly(&*acceptor, 8).await, b"question");
         write_all(&*acceptor, b"answer").await;
         assert_eq!(read_exactly(&*dialler, 6).await, b"answer");
-        assert_eq!(dialler.try_read(&mut BytesMut::new()).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(dialler.try_read(&mut BytesMut::new(), 1).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 
     pub(super) async fn several_buffers_arrive_as_one_stream(at: Endpoint) {
@@ -130,6 +131,16 @@ mod stories {
         let mut full = BytesMut::new();
         assert_eq!(read_some(&*acceptor, &mut full).await, 1);
         assert_eq!(&full[..], b"x");
+    }
+
+    pub(super) async fn a_read_takes_no_more_than_it_may(at: Endpoint) {
+        let (_listener, dialler, acceptor) = connected(&at).await;
+        write_all(&*dialler, b"a question").await;
+        poll_fn(|cx| acceptor.poll_read_ready(cx)).await.unwrap();
+        let mut read = BytesMut::with_capacity(1000);
+        assert_eq!(acceptor.try_read(&mut read, 2).unwrap(), 2);
+        assert_eq!(&read[..], b"a ");
+        assert_eq!(read_exactly(&*acceptor, 8).await, b"question");
     }
 
     pub(super) async fn both_sides_know_that_they_share_a_host(at: Endpoint) {
@@ -335,7 +346,7 @@ pub(super) async fn write_all(socket: &dyn Socket, mut bytes: &[u8]) {
 async fn read_some(socket: &dyn Socket, into: &mut BytesMut) -> usize {
     loop {
         poll_fn(|cx| socket.poll_read_ready(cx)).await.unwrap();
-        match socket.try_read(into) {
+        match socket.try_read(into, usize::MAX) {
             Ok(count) => return count,
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }

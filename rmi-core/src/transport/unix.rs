@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use socket2::SockRef;
 use tokio::{
     io::Interest,
@@ -163,9 +163,10 @@ impl Socket for UnixSocket {
         self.0.poll_read_ready(cx)
     }
 
-    fn try_read(&self, into: &mut BytesMut) -> io::Result<usize> {
-        let room = into.capacity() - into.len();
-        read_once(room, || self.0.try_read_buf(into), |read| self.0.try_io(Interest::READABLE, read))
+    fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
+        let mut into = into.limit(len_max);
+        let room = (into.get_ref().capacity() - into.get_ref().len()).min(len_max);
+        read_once(room, || self.0.try_read_buf(&mut into), |read| self.0.try_io(Interest::READABLE, read))
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

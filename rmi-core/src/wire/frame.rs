@@ -197,6 +197,16 @@ pub fn split_frame(read: &mut BytesMut) -> Result<Option<Frame>, WireError> {
     Ok(Some(Frame { kind, body }))
 }
 
+/// The kind and the length of the frame at the front of what was read, and as much of its body as is
+/// there; `None` where that is less than its kind, or no frame.
+pub(super) fn peek_frame(read: &[u8]) -> Option<(Kind, usize, &[u8])> {
+    let (prefix, rest) = read.split_first_chunk::<PREFIX_LEN>()?;
+    let len = u32::from_le_bytes(*prefix) as usize;
+    let (&number, body) = rest.split_first()?;
+    let kind = Kind::from_number(number).filter(|_| (1..=FRAME_LEN_MAX).contains(&len))?;
+    Some((kind, len, body.get(..len - 1).unwrap_or(body)))
+}
+
 /// What to say of a length that cannot be.
 #[cold]
 fn not_a_frame(prefix: [u8; PREFIX_LEN], rest: &[u8]) -> WireError {

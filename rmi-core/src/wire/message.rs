@@ -371,6 +371,9 @@ impl Refusal {
 const CHUNK_PART: u8 = 0b11;
 const CHUNK_TOTAL: u8 = 1 << 2;
 
+/// A lane, flags and a total.
+const CHUNK_HEAD_LEN_MAX: usize = 5 + 1 + 10;
+
 impl ChunkHead {
     /// Appends everything of the body that precedes the data.
     pub fn encode_head(&self, out: &mut BytesMut) {
@@ -382,9 +385,29 @@ impl ChunkHead {
     }
 }
 
-impl Chunk {
-    fn decode(mut body: Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader::new(&body);
+impl ChunkHead {
+    /// The head of the chunk that is on its way at the front of what was read, the length of that head
+    /// with all that precedes it, and the length of the data; `None` where the front is no chunk, or less
+    /// than its head.
+    ///
+    /// # Errors
+    /// If it is a chunk that cannot be.
+    pub fn peek(read: &[u8]) -> Result<Option<(Self, usize, usize)>, WireError> {
+        let Some((Kind::Chunk, len, body)) = frame::peek_frame(read) else { return Ok(None) };
+        let front = Bytes::copy_from_slice(body.get(..CHUNK_HEAD_LEN_MAX).unwrap_or(body));
+        let mut reader = Reader::new(&front);
+        let head = match Self::decode(&mut reader) {
+            Ok(head) => head,
+            Err(WireError::Truncated(_)) if 1 + body.len() < len => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let head_len = reader.position();
+        // What is missing can only be data: a head is never longer than its frame.
+        let Some(data_len) = (len - 1).checked_sub(head_len) else { return Ok(None) };
+        Ok(Some((head, read.len() - body.len() + head_len, data_len)))
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let lane = reader.varint_u32("the lane of a chunk")?;
         let flags = reader.byte("the flags of a chunk")?;
         let part = match flags & CHUNK_PART {
@@ -397,6 +420,14 @@ impl Chunk {
             return Err(WireError::UnknownTag { what: "flags of a chunk", tag: flags.into() });
         }
         let total = if flags & CHUNK_TOTAL == 0 { None } else { Some(reader.varint("the total of a lane")?) };
+        Ok(Self { lane, total, part })
+    }
+}
+
+impl Chunk {
+    fn decode(mut body: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(&body);
+        let ChunkHead { lane, total, part } = ChunkHead::decode(&mut reader)?;
         let head_len = reader.position();
         let data = body.split_off(head_len);
         Ok(Self { lane, total, part, data })

@@ -274,6 +274,23 @@ fn chunks_that_make_no_message() {
 }
 
 #[test]
+fn a_chunk_that_may_not_be_is_refused_before_its_data_arrives() {
+    let refused = |message: Message, why: &str| {
+        let mut frame = BytesMut::new();
+        message.encode_frame(&mut frame);
+        let mut pair = Pair::with(Limits { message_len: 100_000, ..Limits::default() });
+        let now = pair.now;
+        let error = pair.b().handle_read(now, &frame[..20]).unwrap_err();
+        assert_eq!(error.to_string(), why);
+    };
+    let len = 50_000;
+    refused(chunk(1, None, Part::More, len), "the peer sent a chunk of a lane that is not open");
+    refused(chunk(1, Some(100_001), Part::More, len), "message: 100001 exceeds the limit of 100000");
+    refused(chunk(1, Some(5), Part::More, len), "the peer sent more chunks than it announced");
+    refused(chunk(1, Some(60_000), Part::Last, len), "the peer sent fewer chunks than it announced");
+}
+
+#[test]
 fn messages_in_chunks_that_may_not_be() {
     for kind in [Kind::Ping, Kind::Chunk, Kind::Define, Kind::Hello] {
         let mut victim = Victim::new();

@@ -57,7 +57,7 @@ impl Pair {
     pub(crate) fn write(&mut self, side: usize, max: usize) -> usize {
         let (session, network) = (&mut self.sides[side].session, &mut self.networks[side]);
         let mut left = max;
-        for slice in session.slices() {
+        for slice in session.slices().iter() {
             let part = &slice[..left.min(slice.len())];
             network.write(part);
             left -= part.len();
@@ -70,8 +70,9 @@ impl Pair {
     /// At most `max` bytes that `side` wrote reach the other.
     pub(crate) fn try_deliver(&mut self, side: usize, max: usize) -> Result<usize, WireError> {
         let to = &mut self.sides[1 - side];
-        let count = self.networks[side].deliver(max, &mut to.read);
-        to.handle_read(self.now)?;
+        let mut read = BytesMut::new();
+        let count = self.networks[side].deliver(max, &mut read);
+        to.handle_read(self.now, &read)?;
         Ok(count)
     }
 
@@ -137,9 +138,8 @@ impl Pair {
         let frame = answer.unwrap();
         let Message::Ack(ack) = Message::decode(frame.kind, frame.body, &limits[A]).unwrap() else { panic!("no ack") };
         self.sides[A].session.handle_resumed(dialler, ack, self.now).unwrap();
-        self.sides[A].read = written;
         self.sides[A].carry_out();
-        self.sides[A].handle_read(self.now).unwrap();
+        self.sides[A].handle_read(self.now, &written).unwrap();
         true
     }
 

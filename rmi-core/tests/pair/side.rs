@@ -16,8 +16,8 @@ use rmi_core::{
     Limits, NodeId, ObjectId, RemoteError,
     id::{Fingerprint, MethodId},
     session::{
-        Answer, Arrived, ArrivedTarget, CallKey, Cost, Established, Event, Handshake, MethodRef, Passed, ServedId,
-        Session, StartCall,
+        Answer, Arrived, ArrivedTarget, CallKey, Cost, Established, Event, Handshake, Intake, MethodRef, Passed,
+        ServedId, Session, StartCall,
     },
     time::Time,
     wire::{Frame, Hello, LinkId, Message, Outcome, Target, Ticket, WireError, split_frame},
@@ -30,7 +30,8 @@ pub(crate) struct Side {
     pub(crate) session: Session<Obj>,
     pub(crate) peer: NodeId,
     pub(crate) exported: Exported,
-    pub(crate) read: BytesMut,
+    /// What arrived and is not handled, as a driver has it.
+    pub(crate) intake: Intake,
     /// Calls that arrived and are not answered.
     pub(crate) calls: Vec<Served>,
     /// Every call that ever arrived, by its payload's first bytes.
@@ -49,6 +50,8 @@ pub(crate) struct Side {
     /// The messages that arrived, unless they are not to be kept.
     pub(crate) heard: Vec<Message>,
     pub(crate) keeps_heard: bool,
+    /// What arrived and is not in `heard`.
+    overheard: BytesMut,
     pub(crate) limits: Limits,
 }
 
@@ -145,7 +148,8 @@ impl Side {
                 session: Session::new(established, limits.clone(), Time::START),
                 peer,
                 exported: Exported::default(),
-                read: BytesMut::new(),
+                intake: Intake::default(),
+                overheard: BytesMut::new(),
                 calls: Vec::new(),
                 dispatched: Vec::new(),
                 cancelled: Vec::new(),
@@ -205,18 +209,37 @@ impl Side {
         references.into_iter().map(|reference| Obj::received(reference, &self.dropped)).collect()
     }
 
-    /// All whole frames that were read.
-    pub(crate) fn handle_read(&mut self, now: Time) -> Result<(), WireError> {
-        while let Some(frame) = split_frame(&mut self.read)? {
-            self.handle_frame(now, frame)?;
+    /// These bytes were read.
+    pub(crate) fn handle_read(&mut self, now: Time, mut bytes: &[u8]) -> Result<(), WireError> {
+        self.overheard.extend_from_slice(bytes);
+        while let Ok(Some(frame)) = split_frame(&mut self.overheard) {
+            self.note_heard(&frame);
         }
-        Ok(())
+        let mut events = Vec::new();
+        let mut handled = Ok(());
+        while !bytes.is_empty() && handled.is_ok() {
+            let (into, len_max) = self.intake.room();
+            let room = len_max.min(into.capacity() - into.len());
+            let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            into.extend_from_slice(part);
+            bytes = rest;
+            handled = self.session.handle_read(now, &mut self.intake, &self.exported, &mut events);
+        }
+        for event in events {
+            self.handle_event(event);
+        }
+        self.carry_out();
+        handled
     }
 
-    pub(crate) fn handle_frame(&mut self, now: Time, frame: Frame) -> Result<(), WireError> {
+    fn note_heard(&mut self, frame: &Frame) {
         if self.keeps_heard {
             self.heard.extend(Message::decode(frame.kind, frame.body.clone(), &self.limits));
         }
+    }
+
+    pub(crate) fn handle_frame(&mut self, now: Time, frame: Frame) -> Result<(), WireError> {
+        self.note_heard(&frame);
         let mut events = Vec::new();
         let handled = self.session.handle_frame(now, frame, &self.exported, &mut events);
         for event in events {
@@ -287,7 +310,8 @@ impl Side {
         serving.sort_by_key(|call| call.id.0);
         open.sort_by_key(|call| call.id.0);
         assert_eq!(serving, open, "the handlers to be dropped");
-        self.read.clear();
+        self.intake = Intake::default();
+        self.overheard.clear();
         self.carry_out();
         assert!(!self.session.has_output());
     }

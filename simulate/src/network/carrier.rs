@@ -106,7 +106,7 @@ impl Network {
         readable
     }
 
-    pub(crate) fn read(&self, wire: WireKey, side: Side, into: &mut BytesMut) -> io::Result<usize> {
+    pub(crate) fn read(&self, wire: WireKey, side: Side, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
         let mut state = self.0.state.lock();
         let state = &mut *state;
         let Some(found) = state.wires.get_mut(&wire) else { return Ok(0) };
@@ -117,7 +117,7 @@ impl Network {
         if state.blocked.contains(&(peer.host, own.host)) || state.crashed.contains(&own.node) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        peer.written.read(into, Instant::now())
+        peer.written.read(into, len_max, Instant::now())
     }
 
     pub(crate) fn write(&self, wire: WireKey, side: Side, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
