@@ -1,135 +1,270 @@
-//! The tables.
+//! The report: a table for each group of rows, rmi against each peer, the goals.
 
 use std::{fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
+    goals::GOALS,
     machine::core_to_share,
-    rounds::{Plan, Summary},
-    row::{Row, Work, name},
+    peers::Peer,
+    plan::{Plan, Turn},
+    results::{Numbers, Results},
+    rounds::OBJECT_LEN,
+    row::{Group, Row, Work, name},
+    table::{Table, number},
 };
 
-const HEADERS: [&str; 8] = ["work", "runtime", "peer", "rate", "of floor", "p50 µs", "p99 µs", "CPU µs/call"];
-/// The columns from this one on hold numbers, which end at the right.
-const NUMBERS_FROM: usize = 3;
+/// What stands below this line in RESULTS.md is kept.
+const BY_HAND: &str = "<!-- by hand below -->";
 
-/// The table as a terminal shows it.
-pub(crate) fn plain(summaries: &[Summary]) -> String {
-    let lines = aligned(summaries).into_iter().map(|cells| cells.join("  ").trim_end().to_owned());
-    lines.collect::<Vec<_>>().join("\n")
+/// What is said of a comparison.
+pub(crate) struct Report {
+    legend: Vec<String>,
+    sections: Vec<(String, Table)>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(plan: &Plan, results: &Results, machine: &[String]) -> Self {
+        let tables = Group::ALL.into_iter().map(|group| (group.title().to_owned(), of_group(group, results)));
+        let mut sections: Vec<_> = tables.collect();
+        sections.push(("rmi's rate, as a multiple of each peer's".to_owned(), ratios(results)));
+        sections.push(("Goals".to_owned(), goals(results)));
+        sections.retain(|(_, table)| !table.is_empty());
+        Self { legend: legend(plan, machine), sections, notes: results.notes.clone() }
+    }
+
+    /// As a terminal shows it.
+    pub(crate) fn plain(&self) -> String {
+        let sections = self.sections.iter().map(|(title, table)| format!("{title}\n\n{}", table.plain()));
+        let notes = (!self.notes.is_empty()).then(|| self.notes.join("\n"));
+        [self.legend.join("\n")].into_iter().chain(sections).chain(notes).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// Writes `benches/RESULTS.md`; what is written there by hand stays.
+    pub(crate) fn write(&self) -> Result<()> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, self.markdown(&before)).context("cannot write benches/RESULTS.md")
+    }
+
+    fn markdown(&self, before: &str) -> String {
+        let list = |lines: &[String]| lines.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
+        let mut parts = vec!["# Results".to_owned(), "Written by `cargo xtask bench --write`.".to_owned()];
+        parts.push(list(&self.legend));
+        parts.push("![Ratios to the floor](results.svg)".to_owned());
+        parts.extend(self.sections.iter().flat_map(|(title, table)| [format!("## {title}"), table.markdown()]));
+        if !self.notes.is_empty() {
+            parts.extend(["## Missing".to_owned(), list(&self.notes)]);
+        }
+        let by_hand = before.split_once(BY_HAND).map_or("\n", |(_, by_hand)| by_hand);
+        parts.push(format!("{BY_HAND}{by_hand}"));
+        parts.join("\n\n")
+    }
 }
 
 /// What the numbers mean, and what they depend on.
-pub(crate) fn legend(rows: &[Row], plan: Plan, machine: &[String]) -> Vec<String> {
-    let Plan { rounds, measured, .. } = plan;
+fn legend(plan: &Plan, machine: &[String]) -> Vec<String> {
     let mut lines = machine.to_vec();
-    lines.push(format!(
-        "medians of {rounds} rounds of {} ms each, the peers in turns; two processes over loopback, one connection",
-        measured.as_millis()
-    ));
+    lines.push(plan.describe());
+    lines.extend(plan.omissions().map(str::to_owned));
+    lines.push("`of floor` and the multiples are medians of the ratios in the same round".to_owned());
     lines.push(
-        "`of floor` is the ratio to the floor in the same round; CPU time is the client's and the server's".to_owned(),
+        "runtime \"native\": a program in C++ or Java, which shares the rounds of current_thread and is compared with it"
+            .to_owned(),
     );
-    if rows.iter().any(|row| row.is_pinned()) {
-        lines.push(match core_to_share() {
-            Some(core) => {
-                format!("\"one core\": both processes are pinned to core {core}; the other rows are not pinned")
-            }
-            None => "\"one core\": NOT pinned, since this system offers no way to do it".to_owned(),
-        });
+    if plan.rows.iter().any(|row| row.is_pinned()) {
+        lines.push(core_to_share().map_or_else(
+            || "\"one core\": NOT pinned, since this system offers no way to do it".to_owned(),
+            |core| format!("\"one core\": both processes are pinned to core {core}; the other rows are not pinned"),
+        ));
     }
-    if rows.iter().any(|row| matches!(row.work(), Work::Echo(_))) {
+    let has = |group| plan.rows.iter().any(|row| row.group() == group);
+    if has(Group::Bodies) {
         lines.push("MB/s counts a body once for its way there and back".to_owned());
     }
-    lines
-}
-
-/// Writes `benches/RESULTS.md`.
-pub(crate) fn write(summaries: &[Summary], legend: &[String]) -> Result<()> {
-    let mut lines = vec!["# Results".to_owned(), String::new()];
-    lines.push("Written by `cargo xtask bench --write`.".to_owned());
-    lines.push(String::new());
-    lines.extend(legend.iter().map(|line| format!("- {line}")));
-    lines.push(String::new());
-    lines.extend(markdown(summaries));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
-    Ok(fs::write(path, lines.join("\n") + "\n")?)
-}
-
-fn markdown(summaries: &[Summary]) -> Vec<String> {
-    let mut lines: Vec<_> = aligned(summaries).iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
-    let rule = |column| if column < NUMBERS_FROM { "---" } else { "---:" };
-    lines.insert(1, format!("| {} |", (0..HEADERS.len()).map(rule).collect::<Vec<_>>().join(" | ")));
-    lines
-}
-
-/// The headers and a line for each summary, every column of one width.
-fn aligned(summaries: &[Summary]) -> Vec<Vec<String>> {
-    let mut lines = vec![HEADERS.map(str::to_owned).to_vec()];
-    lines.extend(summaries.iter().map(|summary| cells(summary).to_vec()));
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..HEADERS.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let pad = |(column, (cell, width)): (usize, (&String, &usize))| {
-        if column < NUMBERS_FROM { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-    };
-    lines.iter().map(|line| line.iter().zip(&widths).enumerate().map(pad).collect()).collect()
-}
-
-fn cells(summary: &Summary) -> [String; HEADERS.len()] {
-    let unit = match summary.row.work() {
-        Work::Add => "calls/s",
-        Work::Echo(_) => "MB/s",
-    };
-    [
-        summary.row.title().to_owned(),
-        name(summary.flavour),
-        name(summary.peer),
-        format!("{} {unit:<7}", thousands(summary.rate)),
-        format!("{:.2}", summary.of_floor),
-        format!("{:.1}", summary.p50_micros),
-        format!("{:.1}", summary.p99_micros),
-        format!("{:.2}", summary.cpu_micros_per_call),
-    ]
-}
-
-/// `1234567.8` as `1,234,568`.
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
+    if plan.rows.contains(&Row::Callbacks) {
+        lines.push("a callback in every call: the floor makes two calls one after the other".to_owned());
     }
-    text
+    if has(Group::Held) {
+        lines.push(format!(
+            "bytes of held objects: growth of resident memory, in Java of the used heap, with {} objects; \
+             {OBJECT_LEN} bytes are the object itself",
+            number(plan.held as f64, 0)
+        ));
+    }
+    if plan.peers.contains(&Peer::Capnp) {
+        lines.push("capnp-rpc stays on one thread, and is not measured on multi_thread".to_owned());
+    }
+    lines
+}
+
+/// The turns of a group, as measured.
+fn turns(group: Group, results: &Results) -> impl Iterator<Item = Turn> {
+    let mut turns: Vec<_> = results.turns().filter(move |turn| turn.row.group() == group).collect();
+    turns.sort_by_key(|turn| (turn.row as usize, turn.flavour as usize, turn.peer as usize));
+    turns.into_iter()
+}
+
+fn runtime(turn: Turn) -> String {
+    if turn.peer.is_native() { "native".to_owned() } else { name(turn.flavour) }
+}
+
+fn of_group(group: Group, results: &Results) -> Table {
+    match group {
+        Group::Calls | Group::Bodies | Group::Objects => rates(group, results),
+        Group::Beside => beside(results),
+        Group::Held => held(results),
+        Group::Release => release(results),
+    }
+}
+
+fn rates(group: Group, results: &Results) -> Table {
+    let headers = ["work", "runtime", "peer", "rate", "of floor", "p50 µs", "p99 µs", "p99.9 µs"];
+    let costs = ["client CPU µs/call", "server CPU µs/call", "server MiB"];
+    let mut table = Table::new(headers.into_iter().chain(costs), 3);
+    for turn in turns(group, results) {
+        let unit = if matches!(turn.row.work(), Work::Echo(_)) { "MB/s" } else { "calls/s" };
+        let median = |get: fn(&Numbers) -> f64, decimals| number(results.median(turn, get), decimals);
+        table.push(vec![
+            turn.row.title().to_owned(),
+            runtime(turn),
+            turn.peer.title().to_owned(),
+            format!("{} {unit:<7}", median(|numbers| numbers.rate, 0)),
+            number(results.ratio_to(turn, Peer::Floor, |numbers| numbers.rate), 2),
+            median(|numbers| numbers.p50, 1),
+            median(|numbers| numbers.p99, 1),
+            median(|numbers| numbers.p999, 1),
+            median(|numbers| numbers.client_cpu, 2),
+            median(|numbers| numbers.server_cpu, 2),
+            median(|numbers| numbers.server_mib, 1),
+        ]);
+    }
+    table
+}
+
+fn beside(results: &Results) -> Table {
+    let mut table = Table::new(["runtime", "peer", "p99 µs, idle", "p99 µs, beside", "times"], 2);
+    for turn in turns(Group::Beside, results) {
+        table.push(vec![
+            runtime(turn),
+            turn.peer.title().to_owned(),
+            number(results.median(turn, |numbers| numbers.base), 1),
+            number(results.median(turn, |numbers| numbers.p99), 1),
+            number(results.median(turn, |numbers| numbers.p99 / numbers.base), 1),
+        ]);
+    }
+    table
+}
+
+fn held(results: &Results) -> Table {
+    let mut table = Table::new(["runtime", "peer", "server bytes/object", "client bytes/object"], 2);
+    for turn in turns(Group::Held, results) {
+        table.push(vec![
+            runtime(turn),
+            turn.peer.title().to_owned(),
+            number(results.median(turn, |numbers| numbers.server_bytes), 0),
+            number(results.median(turn, |numbers| numbers.client_bytes), 0),
+        ]);
+    }
+    table
+}
+
+fn release(results: &Results) -> Table {
+    let mut table = Table::new(["runtime", "peer", "p50 µs", "p99 µs", "round trip µs", "round trips"], 2);
+    for turn in turns(Group::Release, results) {
+        table.push(vec![
+            runtime(turn),
+            turn.peer.title().to_owned(),
+            number(results.median(turn, |numbers| numbers.p50), 1),
+            number(results.median(turn, |numbers| numbers.p99), 1),
+            number(results.median(turn, |numbers| numbers.base), 1),
+            number(results.median(turn, |numbers| numbers.p50 / numbers.base), 2),
+        ]);
+    }
+    table
+}
+
+/// rmi against each of the others, a column each.
+fn ratios(results: &Results) -> Table {
+    let others: Vec<_> = results.peers().into_iter().filter(|peer| *peer != Peer::Rmi).collect();
+    let headers = ["work", "runtime"].into_iter().chain(others.iter().map(|peer| peer.title()));
+    let mut table = Table::new(headers, 2);
+    let groups = Group::ALL.into_iter().filter(|group| group.has_rates());
+    for turn in groups.flat_map(|group| turns(group, results)).filter(|turn| turn.peer == Peer::Rmi) {
+        let ratio = |peer: &Peer| number(results.ratio_to(turn, *peer, |numbers| numbers.rate), 2);
+        let start = [turn.row.title().to_owned(), runtime(turn)];
+        if !others.is_empty() {
+            table.push(start.into_iter().chain(others.iter().map(ratio)).collect());
+        }
+    }
+    table
+}
+
+fn goals(results: &Results) -> Table {
+    let mut table = Table::new(["work", "runtime", "goal", "measured", "reached"], 5);
+    for standing in GOALS.iter().map(|goal| goal.standing(results)) {
+        let reached = match standing.is_reached {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => continue,
+        };
+        let flavour = name(standing.flavour);
+        table.push(vec![standing.work.to_owned(), flavour, standing.goal, standing.measured, reached.to_owned()]);
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{peers::Peer, row::Flavour};
+    use crate::row::Flavour;
+
+    fn results() -> Results {
+        let mut results = Results::default();
+        for (peer, rate) in [(Peer::Floor, 1000.0), (Peer::Java, 10.0), (Peer::Rmi, 700.0)] {
+            let turn = Turn { row: Row::Callers64, flavour: Flavour::CurrentThread, peer };
+            results.add(turn, 0, Numbers { rate, p50: 1.0, ..Numbers::NONE });
+        }
+        results
+    }
 
     #[test]
-    fn columns_line_up() {
-        let summary = Summary {
-            row: Row::Callers64,
-            flavour: Flavour::CurrentThread,
-            peer: Peer::Floor,
-            rate: 1_234_567.8,
-            of_floor: 1.0,
-            p50_micros: 12.345,
-            p99_micros: 100.0,
-            cpu_micros_per_call: 0.4,
-        };
-        let echo = Summary { row: Row::Echo1MiB, rate: 999.6, ..summary };
+    fn every_peer_has_a_line_and_what_is_not_known_a_dash() {
+        let table = rates(Group::Calls, &results()).plain();
+        let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        let floor = ["64", "callers", "current_thread", "floor", "1,000", "calls/s", "1.00", "1.0"];
+        assert_eq!(lines[1], [&floor[..], &["–"; 5]].concat());
+        assert_eq!(lines[2][3], "rmi");
+        assert_eq!(lines[3][2..4], ["native", "Java"]);
+    }
+
+    #[test]
+    fn rmi_is_compared_with_each() {
+        let table = ratios(&results()).plain();
         let expected = "\
-work           runtime         peer                rate  of floor  p50 µs  p99 µs  CPU µs/call
-64 callers     current_thread  floor  1,234,568 calls/s      1.00    12.3   100.0         0.40
-echo of 1 MiB  current_thread  floor      1,000 MB/s         1.00    12.3   100.0         0.40";
-        assert_eq!(plain(&[summary, echo]), expected);
-        let rule = markdown(&[summary]).into_iter().nth(1);
-        assert_eq!(rule.as_deref(), Some("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"));
+work        runtime         floor  Java RMI
+64 callers  current_thread   0.70     70.00";
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn only_goals_that_were_measured_are_told() {
+        let table = goals(&results()).plain();
+        let expected = "\
+work        runtime         goal                measured  reached
+64 callers  current_thread  ≥ 0.60 × the floor  0.70 ×    yes
+64 callers  current_thread  ≥ 25 × Java RMI     70.00 ×   yes";
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn what_is_written_by_hand_is_kept() {
+        let report = Report::new(&Plan::quick(&[], &[]), &results(), &["a machine".to_owned()]);
+        let written = report.markdown("old tables\n<!-- by hand below -->\n\n## Others\n");
+        assert!(written.ends_with("<!-- by hand below -->\n\n## Others\n"), "{written}");
+        assert!(!written.contains("old tables"));
+        assert_eq!(report.markdown(&written), written);
     }
 }

@@ -1,162 +1,143 @@
 //! Several rounds, the peers side by side in each.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    load::Sample,
+    contract::{Holding, Sample},
     machine::core_to_share,
+    native,
     peers::Peer,
+    plan::{Plan, Turn},
     process::Process,
-    row::{Flavour, Row, Work, name},
+    results::{Numbers, Results},
+    row::{Row, Work, name},
 };
 
-/// How long and how often.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) rounds: usize,
-    pub(crate) warm_up: Duration,
-    pub(crate) measured: Duration,
-}
+/// What an object takes by itself in every language, nearly: a number, and a count or a header.
+pub(crate) const OBJECT_LEN: f64 = 32.0;
 
-impl Plan {
-    pub(crate) const FULL: Self =
-        Self { rounds: 7, warm_up: Duration::from_millis(500), measured: Duration::from_millis(2000) };
-    pub(crate) const QUICK: Self =
-        Self { rounds: 3, warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
-}
-
-/// Medians over the rounds, of one peer at one kind of work.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Summary {
-    pub(crate) row: Row,
-    pub(crate) flavour: Flavour,
-    pub(crate) peer: Peer,
-    /// Calls, or megabytes, a second.
-    pub(crate) rate: f64,
-    /// Of the floor's rate in the same round.
-    pub(crate) of_floor: f64,
-    pub(crate) p50_micros: f64,
-    pub(crate) p99_micros: f64,
-    /// Client and server together.
-    pub(crate) cpu_micros_per_call: f64,
-}
-
-/// One peer's numbers of one round, in the units of [`Summary`].
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    rate: f64,
-    p50_micros: f64,
-    p99_micros: f64,
-    cpu_micros_per_call: f64,
-}
-
-/// Measures these rows on both flavours, with every peer.
-pub(crate) fn measure(rows: &[Row], plan: Plan) -> Result<Vec<Summary>> {
-    let flavours = Flavour::value_variants();
-    let peers = Peer::value_variants();
-    let places: Vec<_> = rows.iter().flat_map(|row| flavours.iter().map(|flavour| (*row, *flavour))).collect();
-    let mut measured: Vec<Vec<Vec<Measured>>> = vec![vec![Vec::new(); peers.len()]; places.len()];
-    let bar = ProgressBar::new((plan.rounds * places.len() * peers.len()) as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  ({eta} left)")?);
-    for round in 0..plan.rounds {
-        for ((row, flavour), of_place) in places.iter().zip(&mut measured) {
-            let mut turns: Vec<_> = peers.iter().zip(of_place).collect();
-            if round % 2 == 1 {
-                turns.reverse(); // so that nobody always goes first
+/// Measures what the plan says. Peers that fail are missing in the results, with a note; the floor and
+/// rmi must not.
+pub(crate) fn measure(plan: &Plan) -> Result<Results> {
+    let mut results = Results::default();
+    let mut programs = Vec::new();
+    for peer in &plan.peers {
+        match program(*peer) {
+            Ok(program) => programs.push((*peer, program)),
+            Err(why) => {
+                let note = format!("{} is left out: {why:#}", name(*peer));
+                eprintln!("{note}");
+                results.notes.push(note);
             }
-            for (peer, of_peer) in turns {
-                bar.set_message(format!("{}, {}, {}", row.title(), name(*flavour), name(*peer)));
-                let numbers = once(*row, *flavour, *peer, plan)
-                    .with_context(|| format!("{} on {}, {}", name(*peer), name(*flavour), row.title()))?;
-                of_peer.push(numbers);
-                bar.inc(1);
+        }
+    }
+    let rounds: Vec<_> = (0..plan.rounds).map(|round| plan.turns(round)).collect();
+    let bar = ProgressBar::new(rounds.iter().map(Vec::len).sum::<usize>() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  ({eta} left)")?);
+    for (round, turns) in rounds.iter().enumerate() {
+        for turn in turns {
+            bar.inc(1);
+            let Some((_, program)) = programs.iter().find(|(peer, _)| *peer == turn.peer) else { continue };
+            bar.set_message(describe(*turn));
+            match once(*turn, program, plan) {
+                Ok(numbers) => results.add(*turn, round, numbers),
+                Err(why) if !matches!(turn.peer, Peer::Floor | Peer::Rmi) => {
+                    let note = format!("{} failed: {why:#}", describe(*turn));
+                    bar.println(&note);
+                    if !results.notes.contains(&note) {
+                        results.notes.push(note);
+                    }
+                }
+                Err(why) => return Err(why.context(describe(*turn))),
             }
         }
     }
     bar.finish_and_clear();
-    let summaries = places.iter().zip(&measured).flat_map(|((row, flavour), of_place)| {
-        let floor = of_place.first().map_or(&[][..], Vec::as_slice);
-        peers.iter().zip(of_place).map(|(peer, of_peer)| summarise(*row, *flavour, *peer, of_peer, floor))
-    });
-    Ok(summaries.collect())
+    Ok(results)
+}
+
+/// Who does what where, in words.
+fn describe(turn: Turn) -> String {
+    let Turn { row, flavour, peer } = turn;
+    let runtime = if peer.is_native() { String::new() } else { format!(" on {}", name(flavour)) };
+    format!("{}, {}{runtime}", row.title(), name(peer))
+}
+
+/// What is started for a peer: this program, or one that is compiled first.
+fn program(peer: Peer) -> Result<Vec<String>> {
+    if peer.is_native() {
+        return native::prepare(peer);
+    }
+    Ok(vec![env::current_exe()?.to_string_lossy().into_owned()])
 }
 
 /// One peer, one go: two fresh processes.
-fn once(row: Row, flavour: Flavour, peer: Peer, plan: Plan) -> Result<Measured> {
-    let mut common = vec![format!("--peer={}", name(peer)), format!("--flavour={}", name(flavour))];
-    if row.is_pinned() {
-        common.extend(core_to_share().map(|core| format!("--pin={core}")));
+fn once(turn: Turn, program: &[String], plan: &Plan) -> Result<Numbers> {
+    let Turn { row, flavour, peer } = turn;
+    let core = if row.is_pinned() { core_to_share() } else { None };
+    let mut common = vec![format!("--row={}", name(row))];
+    if !peer.is_native() {
+        common.extend([format!("--peer={}", name(peer)), format!("--flavour={}", name(flavour))]);
     }
-    let mut server = Process::start([vec!["serve".to_owned()], common.clone()].concat())?;
+    let mut server = Process::start(program, &[vec!["serve".to_owned()], common.clone()].concat(), core)?;
     let url = server.expect("ready").context("the server")?;
-    let mut args = vec!["call".to_owned(), format!("--row={}", name(row)), format!("--url={url}")];
-    args.push(format!("--warm-up={}", plan.warm_up.as_millis()));
-    args.push(format!("--measured={}", plan.measured.as_millis()));
-    let mut client = Process::start([args, common].concat())?;
+    let mut args = vec!["call".to_owned(), format!("--url={url}")];
+    args.push(format!("--warm-up={}", plan.warm_up(peer).as_millis()));
+    args.push(format!("--measured={}", plan.measured(row).as_millis()));
+    if row.work() == Work::Hold {
+        args.push(format!("--count={}", plan.held));
+    }
+    let args = [args, common].concat();
+    let start = || Process::start(program, &args, core);
+    if row.work() == Work::Hold { hold(&mut server, start) } else { call(&mut server, row, start) }
+}
+
+/// Calls for some time.
+fn call(server: &mut Process, row: Row, client: impl Fn() -> Result<Process>) -> Result<Numbers> {
+    let mut client = client()?;
     client.expect("warm").context("the client")?;
     let cpu_before = server.cpu()?;
     client.tell("go")?;
     let sample = Sample::from_line(&client.expect("done").context("the client")?)?;
-    let cpu = server.cpu()?.saturating_sub(cpu_before) + sample.cpu;
+    let server_cpu = server.cpu()?.saturating_sub(cpu_before);
+    let memory = server.bytes("memory")?;
     let calls = sample.calls.max(1) as f64;
     let per_call = match row.work() {
-        Work::Add => 1.0,
         Work::Echo(len) => len as f64 / 1e6,
+        _ => 1.0,
     };
-    Ok(Measured {
+    Ok(Numbers {
         rate: calls * per_call / sample.took.as_secs_f64(),
-        p50_micros: micros(sample.p50),
-        p99_micros: micros(sample.p99),
-        cpu_micros_per_call: micros(cpu) / calls,
+        p50: micros(sample.p50),
+        p99: micros(sample.p99),
+        p999: micros(sample.p999),
+        base: sample.base.map_or(f64::NAN, micros),
+        client_cpu: micros(sample.cpu) / calls,
+        server_cpu: micros(server_cpu) / calls,
+        server_mib: memory.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20)),
+        ..Numbers::NONE
     })
 }
 
-fn summarise(row: Row, flavour: Flavour, peer: Peer, rounds: &[Measured], floor: &[Measured]) -> Summary {
-    Summary {
-        row,
-        flavour,
-        peer,
-        rate: median(rounds.iter().map(|round| round.rate)),
-        of_floor: median(rounds.iter().zip(floor).map(|(round, floor)| round.rate / floor.rate)),
-        p50_micros: median(rounds.iter().map(|round| round.p50_micros)),
-        p99_micros: median(rounds.iter().map(|round| round.p99_micros)),
-        cpu_micros_per_call: median(rounds.iter().map(|round| round.cpu_micros_per_call)),
-    }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    let half = values.len() / 2;
-    if values.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.wrapping_sub(1)), at(half)) }
+/// Has a client hold objects, and compares memory with and without.
+fn hold(server: &mut Process, client: impl Fn() -> Result<Process>) -> Result<Numbers> {
+    // A heap tells more than what a virtual machine has taken for it.
+    let question = if server.bytes("heap")?.is_some() { "heap" } else { "memory" };
+    let before = server.bytes(question)?;
+    let mut client = client()?;
+    client.expect("warm").context("the client")?;
+    let after = server.bytes(question)?;
+    client.tell("go")?;
+    let holding = Holding::from_line(&client.expect("done").context("the client")?)?;
+    let objects = holding.objects.max(1) as f64;
+    let per_object = |before: u64, after: u64| (after as f64 - before as f64) / objects;
+    let server_bytes = before.zip(after).map_or(f64::NAN, |(before, after)| per_object(before, after) - OBJECT_LEN);
+    Ok(Numbers { server_bytes, client_bytes: per_object(holding.memory_before, holding.memory_after), ..Numbers::NONE })
 }
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
-        assert!(median(std::iter::empty()).is_nan());
-    }
-
-    #[test]
-    fn ratios_are_of_the_same_round() {
-        let measured = |rate| Measured { rate, p50_micros: 1.0, p99_micros: 2.0, cpu_micros_per_call: 3.0 };
-        // The machine was twice as fast in the second round, for both.
-        let (floor, other) = ([measured(100.0), measured(200.0)], [measured(50.0), measured(100.0)]);
-        let summary = summarise(Row::Callers64, Flavour::CurrentThread, Peer::Floor, &other, &floor);
-        assert_eq!((summary.rate, summary.of_floor), (75.0, 0.5));
-    }
 }

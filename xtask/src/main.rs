@@ -27,13 +27,13 @@ struct Cli {
 enum Task {
     /// Format, clippy and rustdoc, each with warnings denied; changes no file.
     Check,
-    /// Every test there is: unit, integration and ui tests, doctests; the examples are built.
+    /// Every test but those of the benchmarks: unit, integration and ui tests, doctests; the examples are built.
     Test(Runner),
     /// Every order in which threads may meet in what they share, with loom.
     Loom(Runner),
     /// Random programs on simulated networks, in release, until one fails.
     Simulate(Simulate),
-    /// Measure rmi beside the floor, in release; tables at the end.
+    /// Measure rmi beside the floor and its peers, in release; tables at the end.
     Bench(Bench),
     /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
     Bless(Runner),
@@ -59,17 +59,25 @@ struct Simulate {
 
 #[derive(Args)]
 struct Bench {
-    /// Measure this row only (may be repeated); an unknown one lists all.
-    #[arg(long, value_name = "ROW")]
+    /// Measure these rows only (several, or repeated); an unknown one lists all.
+    #[arg(long, value_name = "ROW", num_args = 1..)]
     only: Vec<String>,
 
-    /// Short rounds: all rows in less than a minute, and noisier.
+    /// Measure these peers only (several, or repeated); an unknown one lists all.
+    #[arg(long, value_name = "PEER", num_args = 1..)]
+    peer: Vec<String>,
+
+    /// Short rounds and fewer peers: all in a minute, and noisier.
     #[arg(long)]
     quick: bool,
 
-    /// Write the tables to benches/RESULTS.md.
+    /// Write the tables to benches/RESULTS.md and a picture to benches/results.svg.
     #[arg(long)]
     write: bool,
+
+    /// Measure nothing: run the tests of the package, in which every Rust peer does every row.
+    #[arg(long, conflicts_with_all = ["only", "peer", "quick", "write"])]
+    check: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -79,19 +87,22 @@ Examples:
   cargo xtask test -- -p rmi-core      the tests of one package
   cargo xtask simulate --seed 7        other random programs
   cargo xtask bench --quick            a first look at the speed
+  cargo xtask bench --only callers-64 --peer floor rmi tarpc
   cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
 
 Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let counted = matches!(cli.task, Task::Test(_) | Task::Loom(_) | Task::Bless(_));
+    let counted =
+        matches!(cli.task, Task::Test(_) | Task::Loom(_) | Task::Bless(_) | Task::Bench(Bench { check: true, .. }));
     let steps = match cli.task {
         Task::Check => tasks::check(),
         Task::Test(runner) => tasks::test(&runner.args),
         Task::Loom(runner) => tasks::loom(&runner.args),
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
-        Task::Bench(bench) => tasks::bench(&bench.only, bench.quick, bench.write),
+        Task::Bench(Bench { check: true, .. }) => tasks::check_bench(),
+        Task::Bench(bench) => tasks::bench(&bench),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };
     let finished = run_all(steps, cli.keep_going);

@@ -2,7 +2,13 @@
 
 use std::fs;
 
-use crate::step::{Output, Step, is_installed, root};
+use crate::{
+    Bench,
+    step::{Output, Step, is_installed, root},
+};
+
+/// Everything but the benchmarks, whose peers take minutes to build: `bench --check` tests them.
+const TESTED: &str = "--workspace --exclude rmi-bench";
 
 pub(crate) fn check() -> Vec<Step> {
     vec![
@@ -26,10 +32,10 @@ pub(crate) fn check() -> Vec<Step> {
 pub(crate) fn test(args: &[String]) -> Vec<Step> {
     let without_harness = tests_without_harness();
     // First, since tests start these programs.
-    let mut steps = vec![Step::cargo("programs and examples", "build --workspace --bins --examples")];
+    let mut steps = vec![Step::cargo("programs and examples", &format!("build {TESTED} --bins --examples"))];
     steps.extend(run_tests("tests", args, &without_harness));
     // nextest runs no doctests.
-    steps.push(Step::cargo("doctests", "test --workspace --doc --no-fail-fast").counted(Output::Stdout));
+    steps.push(Step::cargo("doctests", &format!("test {TESTED} --doc --no-fail-fast")).counted(Output::Stdout));
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
         steps.extend(loom(&[]));
@@ -63,16 +69,23 @@ pub(crate) fn simulate(programs: Option<u32>, seed: Option<u64>) -> Vec<Step> {
     vec![Step::cargo("simulate", "run --release --package rmi-simulate --").args(&args)]
 }
 
-pub(crate) fn bench(only: &[String], quick: bool, write: bool) -> Vec<Step> {
-    let mut args: Vec<String> = only.iter().map(|row| format!("--only={row}")).collect();
-    args.extend(quick.then(|| "--quick".to_owned()));
-    args.extend(write.then(|| "--write".to_owned()));
+pub(crate) fn bench(bench: &Bench) -> Vec<Step> {
+    let rows = bench.only.iter().map(|row| format!("--only={row}"));
+    let peers = bench.peer.iter().map(|peer| format!("--peer={peer}"));
+    let mut args: Vec<String> = rows.chain(peers).collect();
+    args.extend(bench.quick.then(|| "--quick".to_owned()));
+    args.extend(bench.write.then(|| "--write".to_owned()));
     vec![Step::cargo("bench", "run --release --package rmi-bench --").args(&args)]
+}
+
+/// The tests of the comparison: a step of its own, since the peers take minutes to build.
+pub(crate) fn check_bench() -> Vec<Step> {
+    vec![Step::cargo("tests of the benchmarks", "test --package rmi-bench").counted(Output::Stdout)]
 }
 
 /// The tests but for the doctests, with nextest where it is found.
 fn run_tests(name: &str, args: &[String], without_harness: &[WithoutHarness]) -> Vec<Step> {
-    let scope = if names_packages(args) { "" } else { "--workspace" };
+    let scope = if names_packages(args) { "" } else { TESTED };
     if !is_installed("nextest") {
         eprintln!("cargo nextest is not installed (cargo install cargo-nextest): the tests run with cargo test");
         let step = Step::cargo(name, &format!("test {scope} --tests --examples --no-fail-fast")).args(args);

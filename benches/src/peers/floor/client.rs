@@ -7,22 +7,30 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use anyhow::{Result, anyhow};
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use slab::Slab;
-use tokio::net::{
-    TcpStream,
-    tcp::{OwnedReadHalf, OwnedWriteHalf},
+use tokio::{
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task::JoinSet,
 };
 
 use super::{
-    ADD, ECHO, OBJECT,
+    ADD, ECHO, ECHO_ENTITIES, OBJECT,
     frame::{Incoming, Next, Outgoing, malformed},
 };
-use crate::peers::Caller;
+use crate::{
+    load::{Calling, Tally},
+    peers::{Caller, Entity},
+};
 
 /// Up to so many calls in flight, each is written by its caller.
 const DIRECT_CALLS_MAX: usize = 1;
@@ -54,28 +62,36 @@ pub(in crate::peers) async fn connect(address: &str) -> Result<Client> {
 pub(in crate::peers) struct Client(Arc<Connection>);
 
 impl Caller for Client {
+    type Entity = Entity;
+
+    fn start(self, calling: Calling<Self>, end: Instant, tasks: &mut JoinSet<Result<Tally>>) {
+        tasks.spawn(calling.run(self, end));
+    }
+
     async fn add(&self, a: i64, b: i64) -> Result<i64> {
         let mut room = [0; 20];
         let args = postcard::to_slice(&(a, b), &mut room)?;
-        match self.0.call(ADD, args, None)?.await? {
-            Reply::Encoded(result) => {
-                let result: Result<i64, ()> = postcard::from_bytes(&result)?;
-                result.map_err(|()| anyhow!("refused"))
-            }
-            Reply::Body(_) => Err(malformed().into()),
-        }
+        self.0.call(ADD, args, None)?.await?.decode()
     }
 
-    async fn echo(&self, data: Vec<u8>) -> Result<Vec<u8>> {
+    async fn echo(&self, data: Bytes) -> Result<Bytes> {
         let mut room = [0; 8];
         let len = postcard::to_slice(&(data.len() as u32), &mut room)?;
         match self.0.call(ECHO, len, Some(data))?.await? {
-            Reply::Body(data) => Ok(data),
-            Reply::Encoded(result) => {
-                let result: Result<Vec<u8>, ()> = postcard::from_bytes(&result)?;
-                result.map_err(|()| anyhow!("refused"))
-            }
+            Reply::Body(data) => Ok(data.into()),
+            encoded @ Reply::Encoded(_) => encoded.decode::<Vec<u8>>().map(Bytes::from),
         }
+    }
+
+    async fn echo_entities(&self, entities: Vec<Entity>) -> Result<Vec<Entity>> {
+        let args = postcard::to_allocvec(&entities)?;
+        drop(entities);
+        self.0.call(ECHO_ENTITIES, &args, None)?.await?.decode()
+    }
+
+    /// Two round trips: the least that a call with a callback in it takes.
+    async fn call_back(&self, n: i64) -> Result<i64> {
+        self.add(self.add(n, 0).await?, 1).await
     }
 }
 
@@ -105,15 +121,23 @@ enum Reply {
     Body(Vec<u8>),
 }
 
+impl Reply {
+    fn decode<T: DeserializeOwned>(self) -> Result<T> {
+        let Self::Encoded(result) = self else { return Err(malformed().into()) };
+        let result: Result<T, ()> = postcard::from_bytes(&result)?;
+        result.map_err(|()| anyhow!("refused"))
+    }
+}
+
 impl Connection {
     /// Sends a call: the arguments are the encoded ones and then the body.
-    fn call(&self, method: u64, encoded: &[u8], body: Option<Vec<u8>>) -> Result<Pend<'_>> {
+    fn call(&self, method: u64, encoded: &[u8], body: Option<Bytes>) -> Result<Pend<'_>> {
         let mut state = self.state.lock();
         if let Some(why) = &state.lost {
             return Err(anyhow!("the connection is lost: {why}"));
         }
         let key = state.pending.insert(Pending::Waiting(None));
-        let body_len = body.as_ref().map_or(0, Vec::len);
+        let body_len = body.as_ref().map_or(0, Bytes::len);
         let out = state.outgoing.tail();
         out.put_u32_le((32 + encoded.len() + body_len) as u32);
         out.put_u64_le(key as u64);

@@ -89,12 +89,12 @@ impl Outgoing {
         &mut self.tail
     }
 
-    pub(super) fn push(&mut self, body: Vec<u8>) {
+    pub(super) fn push(&mut self, body: Bytes) {
         if body.len() < LARGE {
             self.tail.put_slice(&body);
         } else {
             self.full.push_back(self.tail.split().freeze());
-            self.full.push_back(body.into());
+            self.full.push_back(body);
         }
     }
 
@@ -150,9 +150,9 @@ mod tests {
     fn outgoing_keeps_the_order_of_small_and_large() {
         let mut out = Outgoing::default();
         out.tail().put_slice(b"head");
-        out.push(vec![1; LARGE]);
+        out.push(vec![1; LARGE].into());
         out.tail().put_slice(b"next");
-        out.push(b"small".to_vec());
+        out.push(Bytes::from_static(b"small"));
         assert_eq!(out.remaining(), 4 + LARGE + 9);
         out.advance(3);
         assert_eq!(out.chunk(), b"d");

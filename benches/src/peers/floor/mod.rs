@@ -26,3 +26,4 @@ pub(super) use server::serve;
 const OBJECT: u128 = 7;
 const ADD: u64 = 42;
 const ECHO: u64 = 43;
+const ECHO_ENTITIES: u64 = 44;

@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use super::{
-    ADD, ECHO, OBJECT,
+    ADD, ECHO, ECHO_ENTITIES, OBJECT,
     frame::{Incoming, Next, Outgoing, malformed},
 };
-use crate::peers::Served;
+use crate::peers::{Entity, Served};
 
 /// As many objects as a busy server has, so that the table does not sit in the nearest cache.
 const OBJECTS: usize = 100_000;
@@ -49,6 +49,7 @@ type Table = Arc<RwLock<HashMap<u128, Arc<dyn Object>, foldhash::fast::RandomSta
 trait Bench: Send + Sync + 'static {
     async fn add(&self, a: i64, b: i64) -> Result<i64, ()>;
     async fn echo(&self, data: Vec<u8>) -> Result<Vec<u8>, ()>;
+    async fn echo_entities(&self, entities: Vec<Entity>) -> Result<Vec<Entity>, ()>;
 }
 
 struct Servant;
@@ -61,6 +62,10 @@ impl Bench for Servant {
 
     async fn echo(&self, data: Vec<u8>) -> Result<Vec<u8>, ()> {
         Ok(data)
+    }
+
+    async fn echo_entities(&self, entities: Vec<Entity>) -> Result<Vec<Entity>, ()> {
+        Ok(entities)
     }
 }
 
@@ -87,6 +92,12 @@ impl Object for Skeleton {
             ECHO => {
                 let data = postcard::from_bytes(args).map_err(|_| malformed())?;
                 Ok(Box::pin(async move { postcard::to_allocvec(&self.0.echo(data).await).unwrap_or_default() }))
+            }
+            ECHO_ENTITIES => {
+                let entities = postcard::from_bytes(args).map_err(|_| malformed())?;
+                Ok(Box::pin(
+                    async move { postcard::to_allocvec(&self.0.echo_entities(entities).await).unwrap_or_default() },
+                ))
             }
             _ => Err(malformed()),
         }
@@ -175,5 +186,5 @@ fn put_body_reply(outgoing: &mut Outgoing, call: u64, body: Vec<u8>) {
     out.put_u32_le((8 + head.len() + body.len()) as u32);
     out.put_u64_le(call);
     out.put_slice(head);
-    outgoing.push(body);
+    outgoing.push(body.into());
 }
