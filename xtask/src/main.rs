@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask check | test | loom | simulate | bench | bless`. Needs nothing but cargo.
+//! The workshop: `cargo xtask check | test | loom | simulate | bench | counts | bless`. Needs nothing but cargo.
 
 mod counts;
 mod report;
@@ -35,6 +35,8 @@ enum Task {
     Simulate(Simulate),
     /// Measure rmi beside the floor and its peers, in release; tables at the end.
     Bench(Bench),
+    /// Count the instructions of a call, under valgrind, and compare them with those recorded.
+    Counts(Instructions),
     /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
     Bless(Runner),
 }
@@ -80,6 +82,17 @@ struct Bench {
     check: bool,
 }
 
+#[derive(Args)]
+struct Instructions {
+    /// Count this case only (may be repeated); an unknown one lists all.
+    #[arg(long, value_name = "CASE")]
+    only: Vec<String>,
+
+    /// Record the figures in counts/RECORDED.txt.
+    #[arg(long, conflicts_with = "only")]
+    write: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask check --keep-going       all complaints in one go
@@ -88,6 +101,7 @@ Examples:
   cargo xtask simulate --seed 7        other random programs
   cargo xtask bench --quick            a first look at the speed
   cargo xtask bench --only callers-64 --peer floor rmi tarpc
+  cargo xtask counts --write           a call costs something else, and is meant to
   cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
 
 Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
@@ -103,6 +117,7 @@ fn main() -> ExitCode {
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
         Task::Bench(Bench { check: true, .. }) => tasks::check_bench(),
         Task::Bench(bench) => tasks::bench(&bench),
+        Task::Counts(counts) => tasks::counts(&counts.only, counts.write),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };
     let finished = run_all(steps, cli.keep_going);

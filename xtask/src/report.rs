@@ -22,7 +22,7 @@ fn table(steps: &[Finished]) -> String {
         let (time, result) = match &step.outcome {
             Outcome::Passed => (seconds(step.took), "ok".to_owned()),
             Outcome::Failed(why) => (seconds(step.took), format!("FAILED ({why})")),
-            Outcome::Missing(tool) => (String::from("-"), format!("left out: {}", tool.install)),
+            Outcome::LeftOut(reason) => (String::from("-"), format!("LEFT OUT: {reason}")),
             Outcome::NotRun => (String::from("-"), "not run".to_owned()),
         };
         lines.push(format!("{:width$}  {time:>8}  {result}", step.name));
@@ -58,12 +58,14 @@ mod tests {
             step("tests", Outcome::Passed, 3, 0),
             step("doctests of all", Outcome::Failed("exit status: 101".to_owned()), 1, 2),
             step("more", Outcome::NotRun, 0, 0),
+            step("most", Outcome::LeftOut("a tool is not installed".to_owned()), 0, 0),
         ];
         let expected = "\
 step                 time  result
 tests               1.5 s  ok
 doctests of all     1.5 s  FAILED (exit status: 101)
 more                    -  not run
+most                    -  LEFT OUT: a tool is not installed
 ";
         assert_eq!(table(&steps), expected);
         assert_eq!(totals(&steps), "total: 4 passed, 2 failed, 0 skipped");

@@ -16,15 +16,9 @@ pub(crate) struct Step {
     pub(crate) name: String,
     args: Vec<String>,
     env: Vec<(&'static str, &'static str)>,
-    needs: Option<Tool>,
+    /// Why it cannot be run here.
+    left_out: Option<String>,
     counted: Option<Output>,
-}
-
-/// A cargo subcommand that may be absent.
-#[derive(Clone, Copy)]
-pub(crate) struct Tool {
-    pub(crate) subcommand: &'static str,
-    pub(crate) install: &'static str,
 }
 
 /// Where a runner of tests prints its closing line.
@@ -32,13 +26,16 @@ pub(crate) struct Tool {
 pub(crate) enum Output {
     Stdout,
     Stderr,
+    /// Nowhere: the step is one test.
+    Nothing,
 }
 
 /// How a step ended.
 pub(crate) enum Outcome {
     Passed,
     Failed(String),
-    Missing(Tool),
+    /// It cannot be run here, for this reason.
+    LeftOut(String),
     NotRun,
 }
 
@@ -54,7 +51,7 @@ impl Step {
     /// `cargo ARGS`, the arguments separated by blanks.
     pub(crate) fn cargo(name: impl Into<String>, args: &str) -> Self {
         let args = args.split_whitespace().map(str::to_owned).collect();
-        Self { name: name.into(), args, env: Vec::new(), needs: None, counted: None }
+        Self { name: name.into(), args, env: Vec::new(), left_out: None, counted: None }
     }
 
     pub(crate) fn args(mut self, args: &[String]) -> Self {
@@ -67,8 +64,16 @@ impl Step {
         self
     }
 
-    pub(crate) fn needs(mut self, subcommand: &'static str, install: &'static str) -> Self {
-        self.needs = Some(Tool { subcommand, install });
+    /// The step is left out, with a word, where this cargo subcommand is missing.
+    pub(crate) fn needs(self, subcommand: &str, install: &str) -> Self {
+        self.left_out_unless(is_installed(subcommand), || format!("cargo {subcommand} is not installed ({install})"))
+    }
+
+    /// The step is left out, with a word, unless this holds.
+    pub(crate) fn left_out_unless(mut self, holds: bool, reason: impl FnOnce() -> String) -> Self {
+        if !holds && self.left_out.is_none() {
+            self.left_out = Some(reason());
+        }
         self
     }
 
@@ -79,9 +84,11 @@ impl Step {
     }
 
     fn run(self) -> Finished {
-        if let Some(tool) = self.needs.filter(|tool| !is_installed(tool.subcommand)) {
-            eprintln!("cargo {} is not installed ({}): left out", tool.subcommand, tool.install);
-            return Finished::new(self.name, Outcome::Missing(tool));
+        if let Some(reason) = self.left_out {
+            eprintln!("\n── {}: LEFT OUT: {reason}", self.name);
+            let skipped = usize::from(self.counted.is_some());
+            let counts = Counts { skipped, ..Counts::default() };
+            return Finished { counts, ..Finished::new(self.name, Outcome::LeftOut(reason)) };
         }
         let environment: String = self.env.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
         eprintln!("\n── {}: {environment}cargo {}", self.name, self.args.join(" "));
@@ -91,7 +98,7 @@ impl Step {
             match self.counted {
                 Some(Output::Stdout) => count_lines(child.stdout.take(), &mut io::stdout(), &mut counts)?,
                 Some(Output::Stderr) => count_lines(child.stderr.take(), &mut io::stderr(), &mut counts)?,
-                None => {}
+                Some(Output::Nothing) | None => {}
             }
             child.wait()
         });
@@ -102,6 +109,8 @@ impl Step {
         };
         if self.counted.is_some() && outcome.is_failure() && counts.failed == 0 {
             counts.failed = 1; // It did not build or was ended: no test of it passed.
+        } else if matches!(self.counted, Some(Output::Nothing)) {
+            counts.passed = 1;
         }
         Finished { name: self.name, outcome, took: start.elapsed(), counts }
     }
@@ -119,7 +128,7 @@ impl Step {
                 }
                 command.stderr(Stdio::piped())
             }
-            None => &mut command,
+            Some(Output::Nothing) | None => &mut command,
         };
         command.spawn()
     }
@@ -151,8 +160,16 @@ pub(crate) fn run_all(steps: Vec<Step>, keep_going: bool) -> Vec<Finished> {
 
 /// Whether `cargo SUBCOMMAND` can be run.
 pub(crate) fn is_installed(subcommand: &str) -> bool {
-    let mut command = cargo();
-    command.args([subcommand, "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    tells_version(cargo().arg(subcommand))
+}
+
+/// Whether the program can be run.
+pub(crate) fn is_program_installed(program: &str) -> bool {
+    tells_version(&mut Command::new(program))
+}
+
+fn tells_version(command: &mut Command) -> bool {
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

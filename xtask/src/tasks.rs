@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     Bench,
-    step::{Output, Step, is_installed, root},
+    step::{Output, Step, is_installed, is_program_installed, root},
 };
 
 /// Everything but the benchmarks, whose peers take minutes to build: `bench --check` tests them.
@@ -39,8 +39,31 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
         steps.extend(loom(&[]));
+        steps.extend(checked_counts());
     }
     steps
+}
+
+/// The instructions of a call, beside those recorded.
+pub(crate) fn counts(only: &[String], write: bool) -> Vec<Step> {
+    let mut args: Vec<String> = only.iter().map(|case| format!("--only={case}")).collect();
+    args.extend(write.then(|| "--write".to_owned()));
+    // What is counted is the release build; valgrind would read debug information at every start.
+    let step = Step::cargo("instruction counts", "run --release --package rmi-counts --").args(&args);
+    vec![step.env("CARGO_PROFILE_RELEASE_DEBUG", "0")]
+}
+
+/// The same as one of the tests: where it cannot be run, it is skipped, and says so.
+fn checked_counts() -> Vec<Step> {
+    let is_recorded = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    let checked = |step: Step| {
+        step.left_out_unless(is_recorded, || "figures are recorded for x86-64 Linux only".to_owned())
+            .left_out_unless(is_program_installed("valgrind"), || {
+                "valgrind is not installed (apt-get install valgrind): nobody looked what a call costs".to_owned()
+            })
+            .counted(Output::Nothing)
+    };
+    counts(&[], false).into_iter().map(checked).collect()
 }
 
 /// The models of what threads share.
