@@ -16,6 +16,7 @@ mod report;
 mod results;
 mod rounds;
 mod row;
+mod studies;
 mod table;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::{
     peers::{Caller, Peer, Visit},
     plan::Plan,
     row::{Flavour, Row, Work},
+    studies::Study,
 };
 
 /// rmi measured side by side with the floor and its peers.
@@ -72,10 +74,11 @@ Examples:
 rmi-bench is its own server and client, too: benches/README.md has the contract that all measured
 programs keep.";
 
-/// What the processes of a measurement are.
+/// What else is measured, and what the processes of a measurement are.
 #[derive(Subcommand)]
-#[command(hide = true)]
 enum Role {
+    #[command(flatten)]
+    Study(Study),
     /// Holds the objects.
     #[command(hide = true)]
     Serve(Common),
@@ -115,6 +118,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         None => compare(&cli),
+        Some(Role::Study(study)) => studies::run(&study),
         Some(Role::Serve(common)) => serve(&common),
         Some(Role::Call(call)) => call_and_tell(&call),
     }

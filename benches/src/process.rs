@@ -40,6 +40,11 @@ impl Process {
         Ok(Self { child, input, lines })
     }
 
+    /// The system's number of it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn tell(&mut self, word: &str) -> Result<()> {
         writeln!(self.input, "{word}").context("a measured process has ended")
     }

@@ -259,7 +259,7 @@ fn read_once(
     });
     match count {
         Some(length) => Ok(length),
-        None => attempted.and(Err(ErrorKind::WouldBlock.into())),
+        None => attempted.and_then(|()| Err(ErrorKind::WouldBlock.into())),
     }
 }
 

@@ -112,7 +112,7 @@ impl CallHead<'_> {
     /// Appends everything of the body that precedes the payload.
     pub fn encode_head(&self, out: &mut BytesMut) {
         // A byte of flags and no more than six integers.
-        const { assert!(1 + 6 * Gathered::VARINT_LEN_MAX <= Gathered::LEN_MAX) };
+        const { assert!(6 * Gathered::VARINT_LEN_MAX < Gathered::LEN_MAX) };
         let mut fields = Gathered::new();
         fields.byte(self.flags());
         fields.varint(self.id.0.into());
