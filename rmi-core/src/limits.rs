@@ -51,7 +51,7 @@ pub struct Limits {
     /// Connections that may be in their handshake at once; more wait in the listener's backlog
     /// (default 1,024).
     pub handshakes: u32,
-    /// How long a method may take to be run where its call is read, and not in a task of its own.
+    /// How long a method may take to be run where its call is read, and not in a task of its own (default 50 µs).
     pub quick: Duration,
 }
 
