@@ -22,7 +22,6 @@ mod mistakes;
 #[cfg(target_os = "linux")]
 mod nat;
 mod order;
-mod overload;
 mod process;
 mod raw;
 mod references;
