@@ -43,7 +43,7 @@ use crate::{
     wire::{LinkId, MethodNumber, Slot},
 };
 
-/// Bytes from which on the lock of the session is let go of between writes.
+/// Bytes that are written under one lock of the session.
 const WRITE_LEN: usize = 256 << 10;
 
 /// The clock of a node: the only one below the face.

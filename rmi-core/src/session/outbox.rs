@@ -14,12 +14,15 @@ use crate::{
     },
 };
 
-/// Bytes of chunks that one write offers, or a chunk more: fewer and larger writes cost both sides less.
-/// How many of them go ahead of a small frame is for the socket to say, which takes only so many.
-const CUTS_LEN: usize = 16 * CHUNK_LEN_MAX;
+/// Bytes of chunks that one write offers, or a chunk more. What the socket has taken is ahead of
+/// every small frame.
+const CUTS_LEN: usize = 4 * CHUNK_LEN_MAX;
 
-/// Chunks that one write offers, so that all its parts together are few.
-const CUTS_MAX: usize = 24;
+/// Chunks that one write offers.
+const CUTS_MAX: usize = 8;
+
+/// The parts of a chunk that was begun, the frames, the parts of chunks.
+const SLICES_MAX: usize = 3 + 1 + 3 * CUTS_MAX;
 
 /// A message that left wholly.
 #[derive(Debug)]
@@ -52,21 +55,24 @@ pub(crate) struct Outbox<O> {
 /// What an outbox offers to write: the beginning of all that waits.
 #[derive(Debug)]
 pub struct Slices<'a> {
-    /// Where there are only whole frames.
-    frames: [IoSlice<'a>; 1],
-    /// Where there is more, all of it.
-    parts: Vec<IoSlice<'a>>,
+    slices: [IoSlice<'a>; SLICES_MAX],
+    len: usize,
+}
+
+impl<'a> Slices<'a> {
+    fn push(&mut self, bytes: &'a [u8]) {
+        if let Some(slice) = self.slices.get_mut(self.len).filter(|_| !bytes.is_empty()) {
+            *slice = IoSlice::new(bytes);
+            self.len += 1;
+        }
+    }
 }
 
 impl<'a> Deref for Slices<'a> {
     type Target = [IoSlice<'a>];
 
     fn deref(&self) -> &Self::Target {
-        match &self.frames {
-            _ if !self.parts.is_empty() => &self.parts,
-            [none] if none.is_empty() => &[],
-            frames => frames,
-        }
+        self.slices.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -122,14 +128,14 @@ impl<O> Outbox<O> {
     /// chunks. None where nothing waits.
     pub(crate) fn slices(&mut self) -> Slices<'_> {
         self.cuts.clear();
-        if self.begun.is_none() && self.lanes.is_empty() {
-            return Slices { frames: [IoSlice::new(&self.frames)], parts: Vec::new() };
+        if !self.lanes.is_empty() {
+            self.lanes.cut(CUTS_LEN, CUTS_MAX, &mut self.cuts);
         }
-        self.lanes.cut(CUTS_LEN, CUTS_MAX, &mut self.cuts);
-        let begun = self.begun.iter().flatten().map(|part| &part[..]);
-        let chunks = self.cuts.iter().flat_map(|cut| self.lanes.slices(cut));
-        let parts = begun.chain([&self.frames[..]]).chain(chunks).filter(|part| !part.is_empty());
-        Slices { frames: [IoSlice::new(&[])], parts: parts.map(IoSlice::new).collect() }
+        let mut slices = Slices { slices: [IoSlice::new(&[]); SLICES_MAX], len: 0 };
+        self.begun.iter().flatten().for_each(|part| slices.push(part));
+        slices.push(&self.frames);
+        self.cuts.iter().flat_map(|cut| self.lanes.slices(cut)).for_each(|part| slices.push(part));
+        slices
     }
 
     /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before.
