@@ -5,7 +5,7 @@
 
 mod case;
 mod change;
-mod core;
+mod cpu;
 mod environment;
 mod figure;
 mod measure;
@@ -18,7 +18,7 @@ use std::{env, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{case::Case, change::Change, core::Core, environment::Environment, measure::measure, record::Record};
+use crate::{case::Case, change::Change, cpu::Cpu, environment::Environment, measure::measure, record::Record};
 
 fn main() -> Result<ExitCode> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -89,11 +89,11 @@ fn write() -> Result<ExitCode> {
 }
 
 /// Where the two runs of a case are.
-fn cores() -> [Core; 2] {
-    let cores = Core::two();
-    if cores.iter().all(Core::is_usable) {
+fn cores() -> [Cpu; 2] {
+    let cores = Cpu::two();
+    if cores.iter().all(Cpu::is_usable) {
         return cores;
     }
     eprintln!("warning: the processes cannot be bound to a core (taskset, chrt): figures scatter more");
-    [Core::ANY, Core::ANY]
+    [Cpu::ANY, Cpu::ANY]
 }

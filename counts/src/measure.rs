@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use crate::{
     case::Case,
     change::Change,
-    core::Core,
+    cpu::Cpu,
     figure::{Figure, Side},
     object::READY,
     record::Record,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The figures of a case. Where one is far from the record, or there is none to compare with, the
 /// median of three.
-pub(crate) fn measure(case: Case, cores: &[Core; 2], record: Option<&Record>) -> Result<Vec<Figure>> {
+pub(crate) fn measure(case: Case, cores: &[Cpu; 2], record: Option<&Record>) -> Result<Vec<Figure>> {
     eprintln!("counting {case}");
     let first = count(case, cores)?;
     let is_steady = |record| first.iter().all(|&figure| Change::new(figure, record).is_steady());
@@ -27,7 +27,7 @@ pub(crate) fn measure(case: Case, cores: &[Core; 2], record: Option<&Record>) ->
 }
 
 /// Instructions of a call: what a longer run needs more than a shorter one, for so many calls.
-fn count(case: Case, cores: &[Core; 2]) -> Result<Vec<Figure>> {
+fn count(case: Case, cores: &[Cpu; 2]) -> Result<Vec<Figure>> {
     let (few, many) = case.calls();
     let [one, other] = cores;
     // Both at once, since each has but one core.
@@ -61,7 +61,7 @@ impl Run {
 }
 
 /// A server and a client that has each caller call so often.
-fn run(core: &Core, case: Case, calls: u32) -> Result<Run> {
+fn run(core: &Cpu, case: Case, calls: u32) -> Result<Run> {
     let mut server = Counting::start(core, &["serve"])?;
     let url = server.wait_for(READY)?;
     let client = Counting::start(core, &["call", case.name(), &url, &calls.to_string()])?.instructions()?;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::core::Core;
+use crate::cpu::Cpu;
 
 /// Says what to do where valgrind is missing.
 pub(crate) const INSTALL: &str = "valgrind is not installed: apt-get install valgrind, or your system's like";
@@ -28,7 +28,7 @@ pub(crate) struct Counting {
 
 impl Counting {
     /// Starts this program with these arguments.
-    pub(crate) fn start(core: &Core, args: &[&str]) -> Result<Self> {
+    pub(crate) fn start(core: &Cpu, args: &[&str]) -> Result<Self> {
         let mut command = core.command("valgrind");
         // Instructions alone, no caches: a third of the time, and no file.
         command.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);

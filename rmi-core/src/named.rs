@@ -7,14 +7,11 @@ use parking_lot::Mutex;
 
 use crate::{
     any::AnyRemote,
-    connection::AtOnce,
     error::{Certainty, ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     import::Import,
     object::InterfaceSet,
-    pending::PendingCall,
     referent::Referent,
-    time::Time,
 };
 
 /// Finds what a name stands for now: a registry, as the client of it knows it.
@@ -67,11 +64,6 @@ impl Named {
     /// What it leads to now.
     pub(crate) fn current(&self) -> Arc<Import> {
         self.current.lock().clone()
-    }
-
-    /// Starts a call of what it leads to now, if that can be done at once.
-    pub(crate) fn start_at_once(&self, call: AtOnce<'_>) -> Option<(Result<PendingCall, RemoteError>, Time)> {
-        self.current.lock().start_at_once(call)
     }
 
     /// Looks the name up anew, since `failed` cannot be called. Returns whether it leads elsewhere now.

@@ -125,61 +125,73 @@ impl Stub {
     }
 
     /// Starts a call that needs nothing but its link: its way is there, and it passes no references.
-    /// With when it has to end.
-    fn start_at_once(
-        &self,
-        waker: &Waker,
-        method: &'static Method,
-        encode: &mut Encode<'_>,
-    ) -> Option<(Result<PendingCall, RemoteError>, Time)> {
+    /// Otherwise gives back what was encoded.
+    fn start_at_once(&self, waker: &Waker, method: &'static Method, encode: &mut Encode<'_>) -> Quick {
         let mut encoder = ArgumentEncoder::new();
         encode(&mut encoder);
         let (mut payload, references) = encoder.finish();
-        let started = references.ok().filter(Vec::is_empty).and_then(|_| {
-            let timeout = self.options.as_ref().and_then(|options| options.timeout);
-            let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
-            let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
-            let call = AtOnce { method, payload: &mut payload, timeout, left, depth, waker };
-            match &self.destination {
-                Destination::Callee(Callee::Object(import)) => import.start_at_once(call),
-                Destination::Callee(Callee::Service(_)) => None,
-                Destination::Named(named) => named.start_at_once(call),
+        let (callee, started) = match &self.destination {
+            Destination::Callee(Callee::Object(import)) if is_plain(&references) => {
+                (None, import.start_at_once(self.at_once(waker, method, &mut payload)))
             }
-        });
-        recycle(payload);
-        started
-    }
-
-    /// The references of an answer, as this node sees them.
-    fn receive(&self, link: &Arc<Link<Referent>>, references: Vec<Received<Referent>>) -> Vec<Referent> {
-        if references.is_empty() {
-            return Vec::new();
+            Destination::Named(named) if is_plain(&references) => {
+                let import = named.current();
+                let started = import.start_at_once(self.at_once(waker, method, &mut payload));
+                (Some(import), started)
+            }
+            Destination::Callee(_) | Destination::Named(_) => (None, None),
+        };
+        match started {
+            Some((started, deadline)) => {
+                recycle(payload);
+                Quick::Started { started, recourse: Recourse { callee, deadline } }
+            }
+            None => Quick::Later((payload, references)),
         }
-        let callee = self.destination.callee();
-        references.into_iter().map(|reference| callee.node().receive(link, reference)).collect()
     }
 
-    /// A call that may have to wait for its way, or one that has failed once and goes again for as long
-    /// as it may.
+    fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut BytesMut) -> AtOnce<'a> {
+        let timeout = self.options.as_ref().and_then(|options| options.timeout);
+        let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
+        let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
+        AtOnce { method, payload, timeout, left, depth, waker }
+    }
+
+    /// Whom a call was for that was started at once.
+    fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
+        callee.map_or_else(|| self.destination.callee(), Callee::Object)
+    }
+
+    /// A call that may have to wait for its way.
     async fn call_with_care<'a>(
         &'a self,
         method: &'static Method,
-        failed: Option<(RemoteError, Time)>,
+        encoded: Encoded,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.destination.callee();
         let node = callee.node();
         let now = node.now();
         let (deadline, depth) = time_and_depth(node, now, self.options.as_deref());
-        let deadline = failed.as_ref().map_or(deadline, |(_, deadline)| *deadline);
         let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
-        let error = match failed {
-            Some((error, _)) => error,
-            None => match attempt.go(encode).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            },
-        };
+        match attempt.go(encoded).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => self.call_again(attempt, error, encode).await,
+        }
+    }
+
+    /// A call that was started at once has failed.
+    async fn call_after<'a>(
+        &'a self,
+        method: &'static Method,
+        recourse: Recourse,
+        error: RemoteError,
+        encode: &mut Encode<'_>,
+    ) -> Result<Answer<'a>, RemoteError> {
+        let callee = self.callee_of(recourse.callee);
+        let now = callee.node().now();
+        let (_, depth) = time_and_depth(callee.node(), now, self.options.as_deref());
+        let attempt = Attempt { stub: self, method, callee, now, deadline: recourse.deadline, depth };
         self.call_again(attempt, error, encode).await
     }
 
@@ -201,7 +213,7 @@ impl Stub {
                 return Err(attempt.name(retries.give_up(end)));
             }
             (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
-            error = match attempt.go(encode).await {
+            error = match attempt.go(encoded(encode)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -249,49 +261,99 @@ pub struct Call<'a> {
 
 enum Stage<'a> {
     New,
-    /// It was started at once, and has to end then.
-    Started(PendingCall, Time),
+    /// It was started at once.
+    Started(PendingCall, Recourse),
     Careful(Careful<'a>),
 }
 
+/// What came of the attempt to start a call at once.
+enum Quick {
+    Started { started: Result<PendingCall, RemoteError>, recourse: Recourse },
+    Later(Encoded),
+}
+
+/// What has to be known of a call that was started at once, should it fail.
+struct Recourse {
+    /// What the name led to, for a stub that has a name.
+    callee: Option<Arc<Import>>,
+    /// When it has to end.
+    deadline: Time,
+}
+
+/// Encoded arguments, and the references in them.
+type Encoded = (BytesMut, Result<Vec<Referent>, RemoteError>);
+
+fn encoded(encode: &mut Encode<'_>) -> Encoded {
+    let mut encoder = ArgumentEncoder::new();
+    encode(&mut encoder);
+    encoder.finish()
+}
+
+/// Whether arguments were encoded and pass no references.
+fn is_plain(references: &Result<Vec<Referent>, RemoteError>) -> bool {
+    references.as_ref().is_ok_and(Vec::is_empty)
+}
+
 type Careful<'a> = Pin<Box<dyn Future<Output = Result<Answer<'a>, RemoteError>> + Send + 'a>>;
+
+impl<'a> Call<'a> {
+    /// Goes on in a box, which may encode the arguments again.
+    fn go_on(
+        &mut self,
+        careful: impl FnOnce(&'a Stub, &'a mut Encode<'a>) -> Careful<'a>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer<'a>, RemoteError>> {
+        // It is taken once: a call goes on once.
+        let Some(encode) = self.encode.take() else { return Poll::Pending };
+        let mut careful = careful(self.stub, encode);
+        let polled = careful.as_mut().poll(cx);
+        self.stage = Stage::Careful(careful);
+        polled
+    }
+}
 
 impl<'a> Future for Call<'a> {
     type Output = Result<Answer<'a>, RemoteError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let failed = match &mut this.stage {
+        let method = this.method;
+        let (error, recourse) = match &mut this.stage {
             Stage::Careful(careful) => return careful.as_mut().poll(cx),
             Stage::New => {
-                match this.encode.as_mut().and_then(|encode| this.stub.start_at_once(cx.waker(), this.method, encode)) {
-                    Some((Ok(call), deadline)) => {
+                let Some(encode) = this.encode.as_mut() else { return Poll::Pending };
+                match this.stub.start_at_once(cx.waker(), method, encode) {
+                    Quick::Started { started: Ok(call), recourse } => {
                         // Its waker is known by now.
-                        this.stage = Stage::Started(call, deadline);
+                        this.stage = Stage::Started(call, recourse);
                         return Poll::Pending;
                     }
-                    Some((Err(error), deadline)) => Some((error, deadline)),
-                    None => None,
+                    Quick::Started { started: Err(error), recourse } => (error, recourse),
+                    Quick::Later(encoded) => {
+                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, encoded, encode)), cx);
+                    }
                 }
             }
-            Stage::Started(call, deadline) => match call.poll_answer(cx) {
+            Stage::Started(call, recourse) => match call.poll_answer(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(session::Answer::Reply { outcome, payload, references }) => {
-                    let link = call.link();
-                    let references = this.stub.receive(link, references);
-                    let (link, method, stub) = (link.clone(), this.method, this.stub);
-                    return Poll::Ready(Ok(Answer { verdict: outcome, payload, references, link, method, stub }));
+                    let answer = Answer {
+                        verdict: outcome,
+                        payload,
+                        references: Vec::new(),
+                        link: call.link().clone(),
+                        method,
+                        stub: this.stub,
+                        callee: recourse.callee.take(),
+                    };
+                    return Poll::Ready(Ok(answer.with(references)));
                 }
-                Poll::Ready(session::Answer::Failed(error)) => Some((error, *deadline)),
+                Poll::Ready(session::Answer::Failed(error)) => {
+                    (error, Recourse { callee: recourse.callee.take(), deadline: recourse.deadline })
+                }
             },
         };
-        let Some(encode) = this.encode.take() else { return Poll::Pending };
-        let careful = Box::pin(this.stub.call_with_care(this.method, failed, encode));
-        this.stage = Stage::Careful(careful);
-        match &mut this.stage {
-            Stage::Careful(careful) => careful.as_mut().poll(cx),
-            _ => Poll::Pending,
-        }
+        this.go_on(|stub, encode| Box::pin(stub.call_after(method, recourse, error, encode)), cx)
     }
 }
 
@@ -339,12 +401,9 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    async fn go(&self, encode: &mut Encode<'_>) -> Result<Answer<'a>, RemoteError> {
+    async fn go(&self, (mut payload, references): Encoded) -> Result<Answer<'a>, RemoteError> {
         let Self { stub, method, callee, now, deadline, depth } = self;
         let node = callee.node();
-        let mut encoder = ArgumentEncoder::new();
-        encode(&mut encoder);
-        let (mut payload, references) = encoder.finish();
         let started = match references {
             Ok(references) => {
                 let order = callee.order();
@@ -360,8 +419,12 @@ impl<'a> Attempt<'a> {
         match answer {
             session::Answer::Failed(error) => Err(error),
             session::Answer::Reply { outcome, payload, references } => {
-                let references = references.into_iter().map(|reference| node.receive(&link, reference)).collect();
-                Ok(Answer { verdict: outcome, payload, references, link, method, stub })
+                let callee = match callee {
+                    Callee::Object(import) => Some(import.clone()),
+                    Callee::Service(_) => None,
+                };
+                let verdict = outcome;
+                Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
             }
         }
     }
@@ -457,9 +520,21 @@ pub struct Answer<'a> {
     link: Arc<Link<Referent>>,
     method: &'static Method,
     stub: &'a Stub,
+    /// Who gave it, where the stub alone does not tell.
+    callee: Option<Arc<Import>>,
 }
 
 impl Answer<'_> {
+    /// With the references that came with it, as this node sees them.
+    fn with(mut self, references: Vec<Received<Referent>>) -> Self {
+        if !references.is_empty() {
+            let callee = self.stub.callee_of(self.callee.clone());
+            let (node, link) = (callee.node(), &self.link);
+            self.references = references.into_iter().map(|reference| node.receive(link, reference)).collect();
+        }
+        self
+    }
+
     pub(crate) fn verdict(&self) -> Outcome {
         self.verdict
     }
@@ -474,7 +549,7 @@ impl Answer<'_> {
 
     /// Names what the call was about in an error.
     pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.stub.destination.callee().name(error, self.method)
+        self.stub.callee_of(self.callee.clone()).name(error, self.method)
     }
 }
 

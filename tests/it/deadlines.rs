@@ -249,3 +249,80 @@ async fn a_peer_that_falls_silent_is_lost_after_a_third_of_the_lease() {
     peer.abort();
     at_rest(&[&client]).await;
 }
+
+/// Stands still, and the thread that serves it, until it is told to go on.
+#[remote]
+trait Stone {
+    async fn stand(&self) -> rmi::Result<()>;
+    async fn carry(&self, load: Vec<u8>) -> rmi::Result<()>;
+}
+
+struct Still {
+    stands: std::sync::mpsc::Sender<()>,
+    goes_on: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+#[remote]
+impl Stone for Still {
+    async fn stand(&self) -> rmi::Result<()> {
+        self.stands.send(()).unwrap();
+        self.goes_on.lock().unwrap().recv().unwrap();
+        Ok(())
+    }
+    async fn carry(&self, _load: Vec<u8>) -> rmi::Result<()> {
+        Ok(())
+    }
+}
+
+/// Calls that leave together share one reading of the clock: those that cannot leave must not.
+#[tokio::test]
+async fn calls_made_while_the_peer_reads_nothing_have_all_their_time() {
+    let (at_server, start) = tokio::sync::oneshot::channel();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Node::builder().listen(mem()).lease(Duration::from_secs(600)).start().await.unwrap();
+            at_server.send(server.clone()).ok().unwrap();
+            ended.await.unwrap();
+            server.shutdown().await;
+        });
+    });
+    let server = start.await.unwrap();
+    let client = Node::builder().lease(Duration::from_secs(600)).start().await.unwrap();
+    let (stands, stood) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel();
+    let still = Still { stands, goes_on: std::sync::Mutex::new(goes_on) };
+    let stone = hand_over(&server, &client, &Remote::<dyn Stone>::new(still)).await;
+    let other = hand_over(&server, &client, &counter()).await;
+    let other = Remote::with(&other, CallOptions::new().timeout(Duration::from_secs(10)));
+    other.total().await.unwrap();
+
+    let mut stand = Box::pin(stone.stand());
+    assert!(futures_util::poll!(stand.as_mut()).is_pending());
+    stood.recv().unwrap();
+    tokio::time::pause();
+    let mut load = Box::pin(stone.carry(vec![0; 1 << 20]));
+    assert!(futures_util::poll!(load.as_mut()).is_pending());
+    let ends_of = |other: Remote<dyn Counter>| async move {
+        let started = Instant::now();
+        assert_eq!(failure(other.total().await, "Counter.total").kind(), ErrorKind::DeadlineExceeded);
+        started.elapsed().as_secs()
+    };
+    // The load does not fit what is between them, as is seen by the first of these.
+    let before = tokio::spawn(ends_of(other.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let first = tokio::spawn(ends_of(other.clone()));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let second = tokio::spawn(ends_of(other));
+    let ends = (before.await.unwrap(), first.await.unwrap(), second.await.unwrap());
+    assert_eq!(ends, (10, 10, 10));
+
+    tokio::time::resume();
+    go_on.send(()).unwrap();
+    soon(stand).await.unwrap();
+    soon(load).await.unwrap();
+    client.shutdown().await;
+    end.send(()).unwrap();
+    thread.join().unwrap();
+}

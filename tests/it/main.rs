@@ -22,6 +22,7 @@ mod mistakes;
 #[cfg(target_os = "linux")]
 mod nat;
 mod order;
+mod overload;
 mod process;
 mod raw;
 mod references;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -377,4 +377,43 @@ async fn nodes_of_a_story_may_be_shut_down_in_any_order_while_references_are_hel
     }
     drop(shelves);
     gone(&[&nodes[0], &nodes[1], &nodes[2]]).await;
+}
+
+/// Says how often it was encoded.
+#[derive(Deserialize)]
+struct Counted;
+
+static ENCODED: AtomicUsize = AtomicUsize::new(0);
+
+impl Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Ordering::SeqCst);
+        serializer.serialize_unit_struct("Counted")
+    }
+}
+
+#[remote]
+trait Desk {
+    async fn leave(&self, counted: Counted, counter: Option<Remote<dyn Counter>>) -> rmi::Result<()>;
+}
+
+struct Plain;
+
+#[remote]
+impl Desk for Plain {
+    async fn leave(&self, _counted: Counted, _counter: Option<Remote<dyn Counter>>) -> rmi::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_arguments_of_a_call_that_goes_once_are_encoded_once() {
+    let (server, client) = (node(&mem()).await, client().await);
+    let desk = hand_over(&server, &client, &Remote::<dyn Desk>::new(Plain)).await;
+    let named = serve(&server, &client, &Remote::<dyn Desk>::new(Plain));
+    for (made, desk) in [&desk, &desk, &named, &named].into_iter().enumerate() {
+        soon(desk.leave(Counted, None)).await.unwrap();
+        soon(desk.leave(Counted, Some(counter()))).await.unwrap();
+        assert_eq!(ENCODED.load(Ordering::SeqCst), 2 * (made + 1));
+    }
 }

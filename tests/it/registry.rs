@@ -240,3 +240,24 @@ async fn an_unbound_object_lives_as_long_as_its_clients_hold_it() {
         dropped(&life).await;
     }
 }
+
+/// It asked for the way from the object that others had found meanwhile, as if that had failed, and gave up.
+#[tokio::test]
+async fn a_call_whose_failure_is_looked_at_late_goes_on_to_what_others_found() {
+    let registry = RegistryServer::builder().listen(mem()).start().await.unwrap();
+    let (first, second, client) = (node(&mem()).await, node(&mem()).await, client().await);
+    let names = Registry::connect_with(&first, &registry.url()).await.unwrap();
+    let object = counter();
+    names.bind("counter", &object).await.unwrap();
+    let there = Registry::connect_with(&client, &registry.url()).await.unwrap();
+    let found = soon(there.lookup::<dyn Counter>("counter")).await.unwrap();
+    soon(found.add(1)).await.unwrap();
+
+    let names = Registry::connect_with(&second, &registry.url()).await.unwrap();
+    names.rebind("counter", &counter()).await.unwrap();
+    first.unexport(&object);
+    let mut late = Box::pin(found.add(1));
+    assert!(futures_util::poll!(late.as_mut()).is_pending());
+    assert_eq!(soon(found.add(10)).await.unwrap(), 10, "the second counter has begun at 0");
+    assert_eq!(soon(late).await.unwrap(), 11);
+}

@@ -44,47 +44,57 @@ pub(super) struct Dispatch<O, F> {
     watch: Watch,
 }
 
-/// Looks for overruns in the reader. The clock is read once for some calls: it costs as much as a short
-/// one.
+/// Looks for overruns in the reader. The clock costs as much as a short call, so it is read once for
+/// some of them; when those took long together, each is looked at for a while.
 struct Watch {
-    /// How long they may take.
+    /// How long a call may take.
     quick: Duration,
-    /// When it was read last.
+    /// When the clock was read last.
     last: Instant,
     /// Methods of the calls since.
     methods: [MethodNumber; WATCHED],
     calls: usize,
+    /// Calls that are still to be looked at one by one.
+    alone: u32,
 }
 
 /// Calls in the reader between two looks at the clock.
 const WATCHED: usize = 16;
+/// Calls that are looked at one by one once some took long together.
+const ALONE: u32 = 64;
 
 impl Watch {
+    fn new(quick: Duration) -> Self {
+        Self { quick, last: Instant::now(), methods: [MethodNumber(0); WATCHED], calls: 0, alone: 0 }
+    }
+
     fn start(&mut self) {
         (self.last, self.calls) = (Instant::now(), 0);
     }
 
-    /// A call has run in the reader. Where time was overrun since the last look, whoever was there
-    /// loses the place: who it was is seen when they run alone.
+    /// A call has run in the reader.
     fn note(&mut self, method: MethodNumber, places: &Places) {
         if let Some(place) = self.methods.get_mut(self.calls) {
             *place = method;
             self.calls += 1;
         }
-        if self.calls == WATCHED {
+        if self.calls == WATCHED || self.alone > 0 {
+            self.alone = self.alone.saturating_sub(1);
             self.look(places);
         }
     }
 
+    /// Where the calls since the last look took longer than all of them may, one of them has overrun, and
+    /// all lose their place, to earn it again alone. Where they took longer than one may, one of
+    /// them may have.
     fn look(&mut self, places: &Places) {
-        if self.calls == 0 {
-            return;
-        }
+        let Ok(calls @ 1..) = u32::try_from(self.calls) else { return };
         let now = Instant::now();
-        if now - self.last > self.quick {
-            for method in self.methods.iter().take(self.calls) {
-                places.lose(*method);
-            }
+        let took = now - self.last;
+        if took > self.quick * calls {
+            self.methods.iter().take(self.calls).for_each(|method| places.lose(*method));
+        } else if took > self.quick {
+            self.alone = ALONE;
         }
         (self.last, self.calls) = (now, 0);
     }
@@ -174,8 +184,7 @@ struct Handler<O, F> {
 impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
     pub(super) fn new(link: Arc<Link<O>>) -> Self {
         let starts = Arc::new(Starts { queues: Mutex::new(HashMap::default()), len: AtomicUsize::new(0) });
-        let watch =
-            Watch { quick: link.limits.quick, last: Instant::now(), methods: [MethodNumber(0); WATCHED], calls: 0 };
+        let watch = Watch::new(link.limits.quick);
         Self { link, places: Arc::default(), starts, running: Arc::default(), watch }
     }
 
@@ -358,7 +367,7 @@ fn poll_guarded<O: Kept, F: Future<Output = ()> + Unpin>(
 /// What a method left behind may panic in turn; the call has its answer by now.
 fn drop_guarded(left: impl Sized) {
     if catch_unwind(AssertUnwindSafe(|| drop(left))).is_err() {
-        tracing::warn!("a method panicked while its panic was cleaned up");
+        tracing::warn!("what a method left behind panicked when it was dropped");
     }
 }
 
@@ -379,4 +388,63 @@ impl<O, F> Drop for Handler<O, F> {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_micros(50);
+    const FAST: MethodNumber = MethodNumber(0);
+    const SLOW: MethodNumber = MethodNumber(FIRST_PLACES as u32);
+
+    /// Both methods have earned their place.
+    fn earned() -> Places {
+        let places = Places::default();
+        for _ in 0..QUICK_CALLS {
+            places.note(FAST, true);
+            places.note(SLOW, true);
+        }
+        assert!(places.is_quick(FAST) && places.is_quick(SLOW));
+        places
+    }
+
+    async fn run(watch: &mut Watch, places: &Places, method: MethodNumber, micros: u64) {
+        tokio::time::advance(Duration::from_micros(micros)).await;
+        watch.note(method, places);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_alone_loses_its_place_by_one_overrun() {
+        let (places, mut watch) = (earned(), Watch::new(QUICK));
+        watch.start();
+        run(&mut watch, &places, SLOW, 51).await;
+        watch.look(&places);
+        assert!(!places.is_quick(SLOW) && places.is_quick(FAST));
+        places.note(SLOW, true);
+        assert!(!places.is_quick(SLOW), "it takes several quick calls to earn it again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_quick_each_keep_their_place_however_many_come_together() {
+        let (places, mut watch) = (earned(), Watch::new(QUICK));
+        watch.start();
+        for _ in 0..10 * ALONE {
+            run(&mut watch, &places, FAST, 49).await;
+        }
+        assert!(places.is_quick(FAST));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_call_among_quick_ones_is_found_and_they_keep_their_place() {
+        let (places, mut watch) = (earned(), Watch::new(QUICK));
+        watch.start();
+        for _ in 0..2 {
+            run(&mut watch, &places, SLOW, 300).await;
+            for _ in 1..WATCHED {
+                run(&mut watch, &places, FAST, 1).await;
+            }
+        }
+        assert!(places.is_quick(FAST) && !places.is_quick(SLOW));
+    }
 }

@@ -117,33 +117,24 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
 impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// `read` holds what arrived over the socket behind the peer's hello.
     pub(crate) fn new(link: Arc<Link<O>>, host: Arc<H>, socket: Arc<dyn Socket>, read: BytesMut) -> Self {
-        let sleep = Box::pin(tokio::time::sleep_until(link.clock.instant(link.clock.now())));
-        let dispatch = Dispatch::new(link.clone());
-        let held_back = VecDeque::new();
-        let events = Vec::new();
-        let (lost, goodbye, leaving, finished) = (None, false, None, false);
-        let armed = Time::START;
-        let line = host.line(&link);
-        let lets_others_run = link.runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
-        let has_let_others_run = false;
         Self {
+            line: host.line(&link),
+            intake: Intake::new(read),
+            events: Vec::new(),
+            dispatch: Dispatch::new(link.clone()),
+            held_back: VecDeque::new(),
+            sleep: Box::pin(tokio::time::sleep_until(link.clock.instant(link.clock.now()))),
+            armed: Time::START,
+            is_armed: false,
+            lost: None,
+            goodbye: false,
+            leaving: None,
+            finished: false,
+            lets_others_run: link.runtime.runtime_flavor() == RuntimeFlavor::MultiThread,
+            has_let_others_run: false,
             link,
             host,
-            line,
             socket,
-            intake: Intake::new(read),
-            events,
-            dispatch,
-            held_back,
-            sleep,
-            armed,
-            is_armed: false,
-            lost,
-            goodbye,
-            leaving,
-            finished,
-            lets_others_run,
-            has_let_others_run,
         }
     }
 

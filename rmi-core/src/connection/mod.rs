@@ -3,7 +3,7 @@
 //! One task per connection, the [`Driver`], reads, dispatches and flushes. Callers on any task
 //! lock the session for a step, and write themselves where they are alone.
 
-mod at_once;
+mod calling;
 mod dispatch;
 mod driver;
 mod suspended;
@@ -14,7 +14,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -27,7 +26,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    at_once::AtOnce,
+    calling::{AtOnce, Left, Started},
     driver::{Driver, Host},
     suspended::{Carrier, From, Redial, Unresumed},
 };
@@ -37,7 +36,7 @@ use crate::{
     id::{NodeId, ObjectId},
     limits::Limits,
     object::Whereabouts,
-    session::{Answer, CallKey, Counts, Directory, Effects, KnownMethod, Peer, Session, StartCall},
+    session::{Counts, Directory, KnownMethod, Peer, Session},
     time::Time,
     transport::{PeerAddr, Socket},
     wire::{LinkId, MethodNumber, Slot},
@@ -120,6 +119,8 @@ struct Locked<O> {
     flushing: bool,
     /// When the oldest call was made of those that wait to be written: the time of all of them.
     batch: Option<Time>,
+    /// The socket took nothing more: what is added waits for nobody knows how long.
+    is_full: bool,
     /// The peer is there again, as somebody has seen: it may be dialled at once.
     hasty: bool,
     /// When the driver will look at the time again.
@@ -169,6 +170,7 @@ impl<O: Kept> Link<O> {
                 carrier: None,
                 flushing: false,
                 batch: None,
+                is_full: false,
                 hasty: false,
                 armed: Time::START,
                 closing: None,
@@ -190,21 +192,24 @@ impl<O: Kept> Link<O> {
 
     /// Does one step with the session, then what it left to do.
     fn step<R>(&self, step: impl FnOnce(&mut Locked<O>) -> R) -> R {
-        let (result, effects) = {
-            let mut locked = self.locked.lock();
-            let result = step(&mut locked);
-            self.queued.store(locked.session.output_len(), Ordering::Release);
-            (result, locked.session.has_effects().then(|| locked.session.take_effects()))
-        };
-        if let Some(effects) = effects {
-            self.carry_out(effects);
-        }
+        let (result, left) = self.step_and_leave(step);
+        self.carry_out(left);
         result
+    }
+
+    /// Does one step for a caller who holds a lock of his own. What it left to do is his to have
+    /// [carried out](Self::carry_out), once he has let go of that.
+    fn step_and_leave<R>(&self, step: impl FnOnce(&mut Locked<O>) -> R) -> (R, Left<O>) {
+        let mut locked = self.locked.lock();
+        let result = step(&mut locked);
+        self.queued.store(locked.session.output_len(), Ordering::Release);
+        (result, Left(locked.session.has_effects().then(|| locked.session.take_effects())))
     }
 
     /// Wakes callers and drops what nothing keeps any more, outside every lock. Where a user's
     /// `Drop` may run it gets a task of its own, so that no reader waits for it.
-    fn carry_out(&self, effects: Effects<O>) {
+    pub(crate) fn carry_out(&self, Left(effects): Left<O>) {
+        let Some(effects) = effects else { return };
         for waker in effects.wakers {
             waker.wake();
         }
@@ -217,35 +222,9 @@ impl<O: Kept> Link<O> {
         }
     }
 
-    /// Starts a call. Its answer is awaited by [`poll_answer`](Self::poll_answer).
-    pub(crate) fn start_call(&self, now: Time, call: StartCall<'_, O>) -> Result<CallKey, RemoteError> {
-        self.step(|locked| {
-            let started = locked.session.start_call(now, call);
-            self.flush_soon(locked);
-            started
-        })
-    }
-
     /// The bounds of the node.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// Asks the owner for an object by its id.
-    pub(crate) fn start_acquire(&self, now: Time, object: ObjectId, deadline: Time) -> Result<CallKey, RemoteError> {
-        self.step(|locked| {
-            let started = locked.session.start_acquire(now, object, Some(deadline));
-            self.flush_soon(locked);
-            started
-        })
-    }
-
-    pub(crate) fn poll_answer(&self, key: CallKey, waker: &Waker) -> Poll<Answer<O>> {
-        self.step(|locked| locked.session.poll_answer(key, waker))
-    }
-
-    pub(crate) fn cancel_call(&self, key: CallKey) {
-        self.act(|session| session.cancel_call(self.clock.now(), key));
     }
 
     /// Gives a held reference back.
@@ -269,21 +248,6 @@ impl<O: Kept> Link<O> {
         })
     }
 
-    /// A lone caller writes to the socket itself. From the second call in flight on, frames gather
-    /// while other tasks run, and the driver writes them together.
-    fn flush_soon(&self, locked: &mut Locked<O>) {
-        if !locked.flushing && locked.session.counts().made <= 1 && self.write(locked).is_ok() {
-            // An error of the socket is the driver's to find.
-        }
-        if locked.session.has_output() {
-            self.wake_to_flush(locked);
-        }
-        // Without a connection, a call that waits hastens the next dial.
-        if locked.session.next_timeout() < locked.armed || locked.session.is_suspended() {
-            self.driver.wake();
-        }
-    }
-
     fn wake_to_flush(&self, locked: &mut Locked<O>) {
         if !locked.flushing {
             locked.flushing = true;
@@ -295,7 +259,7 @@ impl<O: Kept> Link<O> {
     /// `WouldBlock` is an error here.
     fn write(&self, locked: &mut Locked<O>) -> io::Result<()> {
         let Some(socket) = locked.socket.as_ref() else { return Ok(()) };
-        locked.batch = None;
+        (locked.batch, locked.is_full) = (None, true);
         let mut total = 0;
         while locked.session.has_output() && total < WRITE_LEN {
             let written = socket.try_write(&locked.session.slices())?;
@@ -305,6 +269,7 @@ impl<O: Kept> Link<O> {
             locked.session.advance(written);
             total += written;
         }
+        locked.is_full = false;
         Ok(())
     }
 

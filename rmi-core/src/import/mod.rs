@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 
 use self::way::{Hold, Way};
 use crate::{
-    connection::{AtOnce, Link},
+    connection::{AtOnce, Link, Started},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
     gate::Gate,
@@ -39,7 +39,6 @@ use crate::{
     pending::PendingCall,
     referent::Referent,
     session::{HeldReference, Origin, Passed, Third},
-    time::Time,
     wire::{ROUTE_LEN_MAX, Slot, Target},
 };
 
@@ -149,7 +148,7 @@ impl Import {
 
     /// Starts a call if the owner is at the other end of an open link and nobody waits for the way. With
     /// when it has to end.
-    pub(crate) fn start_at_once(&self, call: AtOnce<'_>) -> Option<(Result<PendingCall, RemoteError>, Time)> {
+    pub(crate) fn start_at_once(&self, call: AtOnce<'_>) -> Option<Started<PendingCall>> {
         // The way stays locked until the call has started, so that whoever changes it, having entered the
         // gate, comes before or after it. It passes no reference that might look at the way again.
         let way = self.way.lock();
@@ -157,8 +156,12 @@ impl Import {
         if !self.gate.is_free() || link.peer().node != self.owner() {
             return None;
         }
-        let (started, deadline) = link.start_at_once(*slot, self.id, call)?;
-        Some((started.map(|key| PendingCall::new(link.clone(), key)), deadline))
+        let (started, left) = link.start_at_once(*slot, self.id, call);
+        let link = link.clone();
+        drop(way);
+        link.carry_out(left);
+        let (started, deadline) = started?;
+        Some((started.map(|key| PendingCall::new(link, key)), deadline))
     }
 
     /// Starts a call as soon as there is a way, in the order of the calls.

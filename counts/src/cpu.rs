@@ -8,9 +8,9 @@ use std::{
 /// Where the processes of a run are: both on one core, and neither takes it from the other before
 /// that one has come to rest. So a reader finds all that its writer had to write, in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Core(Option<usize>);
+pub(crate) struct Cpu(Option<usize>);
 
-impl Core {
+impl Cpu {
     /// Wherever the system likes.
     pub(crate) const ANY: Self = Self(None);
 
