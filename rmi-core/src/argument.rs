@@ -11,7 +11,10 @@ use std::{fmt, marker::PhantomData};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use tokio::runtime::Handle;
+
 use crate::{
+    connection::{GIVEN_BACK_LEN_MIN, give_back},
     error::{Certainty, RemoteError, Returned},
     marshal::{ArgumentDecoder, ArgumentEncoder},
     skeleton::Responder,
@@ -80,7 +83,7 @@ impl<'m> BulkArg<'m> for Arg<Vec<u8>> {
 
     #[inline]
     fn codec(&self) -> ArgCodec<'m, Vec<u8>, Vec<u8>> {
-        ArgCodec { encode: |out, value| out.bytes(value), decode: |from| from.bytes().map(<[u8]>::to_vec) }
+        ArgCodec { encode: |out, value| out.bytes(value), decode: ArgumentDecoder::owned_bytes }
     }
 }
 
@@ -100,7 +103,7 @@ impl<'m> BulkArg<'m> for Arg<Bytes> {
 
     #[inline]
     fn codec(&self) -> ArgCodec<'m, Bytes, Bytes> {
-        ArgCodec { encode: |out, value| out.bytes(value), decode: ArgumentDecoder::shared_bytes }
+        ArgCodec { encode: ArgumentEncoder::shared_bytes, decode: ArgumentDecoder::shared_bytes }
     }
 }
 
@@ -125,6 +128,103 @@ impl<T: ?Sized> SerdeArg for &Arg<T> {
         T: Argument<'m>,
     {
         ArgCodec { encode: |out, value| out.value(value), decode: |from| from.value() }
+    }
+}
+
+/// Bytes that a stub owns, and may send more than once, where they are.
+#[derive(Debug)]
+pub struct OwnedBytes(Bytes);
+
+impl Drop for OwnedBytes {
+    fn drop(&mut self) {
+        let len = self.0.len();
+        if len >= GIVEN_BACK_LEN_MIN
+            && self.0.is_unique()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            give_back(std::mem::take(&mut self.0), len, &runtime);
+        }
+    }
+}
+
+/// How an argument that its stub owns is encoded, as often as its call goes.
+pub struct OwnedCodec<O>(fn(&mut ArgumentEncoder, &O));
+
+impl<O> OwnedCodec<O> {
+    /// Appends the argument.
+    #[inline]
+    pub fn encode(&self, out: &mut ArgumentEncoder, owned: &O) {
+        (self.0)(out, owned);
+    }
+}
+
+impl<O> fmt::Debug for OwnedCodec<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnedCodec")
+    }
+}
+
+/// Arguments that are bytes, and no references.
+pub trait BulkOwned {
+    /// The type of the argument.
+    type Value;
+
+    /// Keeps it until it is sent.
+    fn own(&self, value: Self::Value) -> OwnedBytes;
+
+    /// How it travels.
+    #[inline]
+    fn owned_codec(&self) -> OwnedCodec<OwnedBytes> {
+        OwnedCodec(|out, owned| out.shared_bytes(&owned.0))
+    }
+}
+
+impl BulkOwned for Arg<Vec<u8>> {
+    type Value = Vec<u8>;
+
+    #[inline]
+    fn own(&self, value: Vec<u8>) -> OwnedBytes {
+        OwnedBytes(value.into())
+    }
+}
+
+impl BulkOwned for Arg<Bytes> {
+    type Value = Bytes;
+
+    #[inline]
+    fn own(&self, value: Bytes) -> OwnedBytes {
+        OwnedBytes(value)
+    }
+}
+
+/// All other arguments that are no references. It is there for every type, as [`SerdeArg`] is.
+pub trait SerdeOwned {
+    /// The type of the argument.
+    type Value;
+
+    /// Keeps it until it is sent: it stays as it is.
+    fn own(&self, value: Self::Value) -> Self::Value;
+
+    /// How it travels.
+    fn owned_codec<'m>(&self) -> OwnedCodec<Self::Value>
+    where
+        Self::Value: Argument<'m>;
+}
+
+impl<T> SerdeOwned for &Arg<T> {
+    type Value = T;
+
+    #[inline]
+    fn own(&self, value: T) -> T {
+        value
+    }
+
+    #[inline]
+    fn owned_codec<'m>(&self) -> OwnedCodec<T>
+    where
+        T: Argument<'m>,
+    {
+        OwnedCodec(|out, owned| out.value(owned))
     }
 }
 
@@ -246,8 +346,8 @@ impl<E: From<RemoteError> + Serialize + DeserializeOwned> BulkRet for Ret<Result
     #[inline]
     fn codec(&self) -> RetCodec<Self::Result> {
         RetCodec {
-            encode: |result, responder| encode(result, responder, |out, value| out.bytes(value)),
-            decode: |answer| decode(answer, |from| from.bytes().map(<[u8]>::to_vec)),
+            encode: |result, responder| encode(result, responder, ArgumentEncoder::owned_bytes),
+            decode: |answer| decode(answer, |from| from.owned_bytes()),
         }
     }
 }
@@ -258,7 +358,7 @@ impl<E: From<RemoteError> + Serialize + DeserializeOwned> BulkRet for Ret<Result
     #[inline]
     fn codec(&self) -> RetCodec<Self::Result> {
         RetCodec {
-            encode: |result, responder| encode(result, responder, |out, value| out.bytes(value)),
+            encode: |result, responder| encode(result, responder, |out, value| out.shared_bytes(&value)),
             decode: |answer| decode(answer, |from| from.shared_bytes()),
         }
     }
@@ -285,20 +385,20 @@ impl<R> SerdeRet for &Ret<R> {
         R: Outcome,
     {
         RetCodec {
-            encode: |result, responder| encode(result.into_result(), responder, |out, value| out.value(value)),
+            encode: |result, responder| encode(result.into_result(), responder, |out, value| out.value(&value)),
             decode: |answer| R::from_result(decode(answer, |from| from.value())),
         }
     }
 }
 
-fn encode<T, E: Serialize>(result: Result<T, E>, responder: Responder, value: impl FnOnce(&mut ArgumentEncoder, &T)) {
-    responder.answer(|out| match &result {
+fn encode<T, E: Serialize>(result: Result<T, E>, responder: Responder, value: impl FnOnce(&mut ArgumentEncoder, T)) {
+    responder.answer(|out| match result {
         Ok(result) => {
             value(out, result);
             Verdict::Ok
         }
         Err(error) => {
-            out.value(error);
+            out.value(&error);
             Verdict::Err
         }
     });
@@ -310,8 +410,9 @@ fn decode<T, E: From<RemoteError> + DeserializeOwned>(
 ) -> Result<T, E> {
     let mut answer = answer?;
     let references = answer.take_references();
+    let verdict = answer.verdict();
     let mut from = answer.decoder(references);
-    let decoded = match answer.verdict() {
+    let decoded = match verdict {
         Verdict::Ok => value(&mut from).map(Ok),
         Verdict::Err => {
             let _returned = Returned::enter();

@@ -61,7 +61,7 @@ pub mod __private {
     pub use std::{boxed::Box, sync::Arc};
 
     pub use crate::{
-        argument::{Arg, BulkArg, BulkRet, Ret, SerdeArg, SerdeRet},
+        argument::{Arg, BulkArg, BulkOwned, BulkRet, Ret, SerdeArg, SerdeOwned, SerdeRet},
         error::RemoteError,
         id::{Fingerprint, MethodId},
         interface::{

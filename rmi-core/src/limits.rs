@@ -14,7 +14,7 @@ pub struct Limits {
     /// Calls that one peer may have in flight towards this node (default 4,096).
     pub calls: u32,
     /// Bytes of call payloads that one peer may have on their way to handlers of this node
-    /// (default 16 MiB). A single larger call may go alone.
+    /// (default 16 MiB). A single larger call may go, and small ones beside it.
     pub call_bytes: u64,
     /// Length of one message in bytes, the sum of its chunks (default 128 MiB).
     pub message_len: u64,
@@ -22,7 +22,7 @@ pub struct Limits {
     /// refused as [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded).
     pub waiting_calls: u32,
     /// Bytes that may wait to be written to one peer before arriving calls are held back
-    /// (default 32 MiB).
+    /// (default 32 MiB). One large message counts as three quarters of it at most.
     pub outbox_bytes: u64,
     /// How deep calls may nest across nodes, each made by the handler of the one before
     /// (default 64).

@@ -2,7 +2,6 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     node::Node,
     referent::Referent,
     session::{Cost, ServedId},
-    wire::Outcome,
+    wire::{Outcome, Payload},
 };
 
 /// The future that runs a method and answers its call.
@@ -64,7 +63,7 @@ impl fmt::Debug for IncomingCall {
 
 /// The arguments of a call. Dropping it gives the caller the credit for their bytes back.
 pub struct Request {
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Payload,
     /// The byte credit that it takes of the caller.
     pub(crate) cost: Cost,
     pub(crate) references: Mutex<Vec<Referent>>,
@@ -74,16 +73,16 @@ pub struct Request {
 impl Request {
     /// Decodes the arguments, once.
     #[must_use]
-    pub fn arguments(&self) -> ArgumentDecoder<'_> {
-        let references = std::mem::take(&mut *self.references.lock());
-        ArgumentDecoder::new(&self.payload, references, self.line.link.limits())
+    pub fn arguments(&mut self) -> ArgumentDecoder<'_> {
+        let references = std::mem::take(self.references.get_mut());
+        ArgumentDecoder::new(&mut self.payload, references, self.line.link.limits())
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
         let cost = self.cost;
-        self.payload = Bytes::new();
+        self.payload = Payload::default();
         if !cost.is_nothing() {
             self.line.link.act(|session| session.let_go(cost));
         }
@@ -140,13 +139,13 @@ impl Responder {
 
 impl Responder {
     /// Answers with what another node has answered.
-    pub(crate) fn pass_on(mut self, outcome: Outcome, payload: &[u8], references: &[Referent]) {
+    pub(crate) fn pass_on(mut self, outcome: Outcome, payload: Payload, references: &[Referent]) {
         let passed = references.iter().map(|referent| referent.pass(&self.line.node, &self.line.link));
         match passed.collect::<Result<Vec<_>, _>>() {
             Ok(references) => {
                 self.answered = true;
                 let id = self.id;
-                self.line.link.act(|session| session.reply(id, outcome, references, &mut BytesMut::from(payload)));
+                self.line.link.act(|session| session.reply(id, outcome, references, &mut payload.into()));
             }
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
         }

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-
 use crate::{
     connection::{AtOnce, Link},
     context::Current,
@@ -26,7 +24,7 @@ use crate::{
     retry::Retries,
     session::{self, MethodRef, Received, StartCall},
     time::Time,
-    wire::{Outcome, Target},
+    wire::{Encoded, Outcome, Payload, Target},
 };
 
 /// The caller's object: implements every remote interface by sending each call to the object
@@ -150,7 +148,7 @@ impl Stub {
         }
     }
 
-    fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut BytesMut) -> AtOnce<'a> {
+    fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut Encoded) -> AtOnce<'a> {
         let timeout = self.options.as_ref().and_then(|options| options.timeout);
         let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
         let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
@@ -166,7 +164,7 @@ impl Stub {
     async fn call_with_care<'a>(
         &'a self,
         method: &'static Method,
-        encoded: Encoded,
+        encoded: Marshalled,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.destination.callee();
@@ -213,7 +211,7 @@ impl Stub {
                 return Err(attempt.name(retries.give_up(end)));
             }
             (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
-            error = match attempt.go(encoded(encode)).await {
+            error = match attempt.go(marshal(encode)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -269,7 +267,7 @@ enum Stage<'a> {
 /// What came of the attempt to start a call at once.
 enum Quick {
     Started { started: Result<PendingCall, RemoteError>, recourse: Recourse },
-    Later(Encoded),
+    Later(Marshalled),
 }
 
 /// What has to be known of a call that was started at once, should it fail.
@@ -281,9 +279,9 @@ struct Recourse {
 }
 
 /// Encoded arguments, and the references in them.
-type Encoded = (BytesMut, Result<Vec<Referent>, RemoteError>);
+type Marshalled = (Encoded, Result<Vec<Referent>, RemoteError>);
 
-fn encoded(encode: &mut Encode<'_>) -> Encoded {
+fn marshal(encode: &mut Encode<'_>) -> Marshalled {
     let mut encoder = ArgumentEncoder::new();
     encode(&mut encoder);
     encoder.finish()
@@ -381,7 +379,7 @@ struct Ready<'a> {
     method: &'static Method,
     node: &'a Node,
     order: ObjectId,
-    payload: &'a mut BytesMut,
+    payload: &'a mut Encoded,
     references: Vec<Referent>,
     /// When it was made.
     now: Time,
@@ -401,7 +399,7 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    async fn go(&self, (mut payload, references): Encoded) -> Result<Answer<'a>, RemoteError> {
+    async fn go(&self, (mut payload, references): Marshalled) -> Result<Answer<'a>, RemoteError> {
         let Self { stub, method, callee, now, deadline, depth } = self;
         let node = callee.node();
         let started = match references {
@@ -514,7 +512,7 @@ fn service_order(name: &str) -> ObjectId {
 /// The answer of a method, still encoded.
 pub struct Answer<'a> {
     verdict: Outcome,
-    payload: Bytes,
+    payload: Payload,
     references: Vec<Referent>,
     /// That it came over.
     link: Arc<Link<Referent>>,
@@ -543,8 +541,8 @@ impl Answer<'_> {
         std::mem::take(&mut self.references)
     }
 
-    pub(crate) fn decoder(&self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&self.payload, references, self.link.limits())
+    pub(crate) fn decoder(&mut self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
+        ArgumentDecoder::new(&mut self.payload, references, self.link.limits())
     }
 
     /// Names what the call was about in an error.

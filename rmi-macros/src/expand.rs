@@ -77,6 +77,14 @@ fn argument_codec(parameter: &Parameter) -> TokenStream {
     quote_spanned!(generated_at(value)=> (&__rmi::Arg::<#value>::NEW).codec())
 }
 
+/// What a stub turns an argument into that it owns, and how it encodes that; rustc blames the type where
+/// nothing can.
+fn owned_argument(parameter: &Parameter) -> (TokenStream, TokenStream) {
+    let (ident, value) = (&parameter.ident, &parameter.value);
+    let owned = quote!((&__rmi::Arg::<#value>::NEW).own(#ident));
+    (owned, quote_spanned!(generated_at(value)=> (&__rmi::Arg::<#value>::NEW).owned_codec()))
+}
+
 /// What encodes and decodes the method's results; rustc blames the type where nothing can.
 fn result_codec(method: &Method) -> TokenStream {
     let result = &method.result;

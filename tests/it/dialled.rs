@@ -242,7 +242,7 @@ async fn references_that_make_no_sense_are_that_calls_error_only() {
         };
         let id = peer.next_call().await.id;
         let payload = encoded(&0u32);
-        let reply = Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references, payload };
+        let reply = Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references, payload: payload.into() };
         peer.send(&Message::Reply(reply)).await;
         let error = failure(soon(asking).await.unwrap(), "Oracle.door");
         assert_eq!((error.kind(), error.certainty()), (ErrorKind::Unmarshal, Certainty::Executed), "{error}");
@@ -273,7 +273,8 @@ async fn a_node_that_took_the_address_of_another_gets_no_object_id() {
         route: vec![],
     };
     let payload = encoded(&0u32);
-    let reply = Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references: vec![third], payload };
+    let reply =
+        Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references: vec![third], payload: payload.into() };
     peer.send(&Message::Reply(reply)).await;
     let door = soon(taking).await.unwrap().unwrap();
     assert_eq!((Remote::node_id(&door), Remote::id(&door)), (Some(owner), object));

@@ -73,7 +73,7 @@ async fn refused(
     let add = peer.define(self::method::<dyn Parser>("text")).await;
     peer.call(id.0, service("patient"), add, encoded(&"ok")).await;
     let Message::Reply(reply) = peer.next_answer().await else { panic!("it is answered") };
-    assert_eq!(reply.payload, encoded(&"ok"));
+    assert_eq!(reply.payload, encoded(&"ok").into());
     peer.close();
     refusal.error
 }
@@ -107,7 +107,7 @@ async fn a_slot_of_another_link_or_of_another_generation_is_refused() {
     let [Descriptor::Mine { slot: granted, object, .. }] = reply.references[..] else { panic!("{reply:?}") };
     peer.call(2, Target::Slot(granted), add_here, encoded(&5i64)).await;
     let Message::Reply(reply) = peer.next_answer().await else { panic!("this one was granted") };
-    assert_eq!(reply.payload, encoded(&5i64));
+    assert_eq!(reply.payload, encoded(&5i64).into());
     let other = Slot { generation: granted.generation + 1, ..granted };
     for (id, slot) in [(3, other), (4, Slot { index: granted.index + 1, ..granted })] {
         peer.call(id, Target::Slot(slot), add_here, encoded(&5i64)).await;
@@ -121,7 +121,7 @@ async fn a_slot_of_another_link_or_of_another_generation_is_refused() {
     let add_there = acquirer.define(add).await;
     acquirer.call(1, Target::Object(object), add_there, encoded(&1i64)).await;
     let Message::Reply(reply) = acquirer.next_answer().await else { panic!("who knows the id may call") };
-    assert_eq!(reply.payload, encoded(&6i64));
+    assert_eq!(reply.payload, encoded(&6i64).into());
 
     peer.send(&Message::Release(Release { slot: granted, count: 1 })).await;
     peer.call(5, Target::Slot(granted), add_here, encoded(&1i64)).await;

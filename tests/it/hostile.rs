@@ -104,7 +104,7 @@ fn broken_messages() -> Vec<(&'static str, Vec<Message>)> {
         outcome: Outcome::Ok,
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: Bytes::from_static(&[1]),
+        payload: Bytes::from_static(&[1]).into(),
     };
     let refusal = Refusal { id: CallId(3), error: rmi::RemoteError::new(ErrorKind::Other, "x") };
     let chunk = |total, data: &'static [u8]| {

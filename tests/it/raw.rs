@@ -8,8 +8,8 @@ use rmi_core::{
     interface::{Interface, Method},
     transport::{Socket, Transports},
     wire::{
-        Call, CallId, Chunk, Codec, Definition, Frame, Hello, Kind, Message, MethodNumber, Outcome, Part, Reply, Slot,
-        Target, begin_frame, finish_frame, split_frame,
+        Call, CallId, Chunk, Codec, Definition, Frame, Hello, Kind, Message, MethodNumber, Outcome, Part, Payload,
+        Reply, Slot, Target, begin_frame, finish_frame, split_frame,
     },
 };
 use serde::Serialize;
@@ -170,7 +170,8 @@ impl Raw {
 
     pub(crate) async fn reply(&mut self, id: CallId, payload: impl Into<Bytes>) {
         let payload = payload.into();
-        let reply = Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references: Vec::new(), payload };
+        let reply =
+            Reply { id, outcome: Outcome::Ok, codec: Codec::Postcard, references: Vec::new(), payload: payload.into() };
         self.send(&Message::Reply(reply)).await;
     }
 }
@@ -213,7 +214,7 @@ pub(crate) fn call(id: u32, target: Target, method: MethodNumber, payload: impl 
         metadata: Vec::new(),
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: payload.into(),
+        payload: Payload::from(payload.into()),
     }
 }
 

@@ -5,21 +5,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
-
 use super::{Kept, Link, Locked};
 use crate::{
     error::RemoteError,
     id::ObjectId,
     session::{Answer, CallKey, Effects, MethodRef, StartCall},
     time::Time,
-    wire::{Slot, Target},
+    wire::{Encoded, Slot, Target},
 };
 
 /// An encoded call without references, on its way to a link that may be there: most calls are such.
 pub(crate) struct AtOnce<'a> {
     pub(crate) method: MethodRef<'a>,
-    pub(crate) payload: &'a mut BytesMut,
+    pub(crate) payload: &'a mut Encoded,
     /// The caller's own, where it is not the node's.
     pub(crate) timeout: Option<Duration>,
     /// What the call that it is nested in has left.

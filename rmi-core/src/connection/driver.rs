@@ -13,7 +13,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{runtime::RuntimeFlavor, time::Sleep};
 
-use super::{Close, Ended, Kept, Link, Redial, dispatch::Dispatch};
+use super::{Close, Ended, Kept, Link, Redial, WRITE_LEN, dispatch::Dispatch};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
@@ -72,6 +72,10 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
     fn handle_ended(&self, link: &Arc<Link<O>>, ended: &Ended, given: Vec<O>);
 }
 
+/// Bytes that are read and written before other tasks run: a connection that always has more would keep
+/// them from their own calls.
+const STINT_LEN: usize = 1 << 20;
+
 /// Time that a peer has to close once goodbye was said to it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -112,6 +116,8 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     /// Whether the runtime has several threads.
     lets_others_run: bool,
     has_let_others_run: bool,
+    /// Bytes read and written since other tasks could run.
+    moved: usize,
 }
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {
@@ -135,6 +141,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             link,
             host,
             socket,
+            moved: 0,
         }
     }
 
@@ -168,6 +175,10 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             match over {
                 Some(over) => return over,
                 None => over = poll_fn(|cx| self.poll_step(cx)).await.err(),
+            }
+            if self.moved >= STINT_LEN {
+                self.moved = 0;
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -214,7 +225,10 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             let (into, len_max) = self.intake.room();
             match self.socket.try_read(into, len_max) {
                 Ok(0) => return Poll::Ready(Err(self.closed_by_peer())),
-                Ok(_) => return Poll::Ready(self.handle_read()),
+                Ok(len) => {
+                    self.moved += len;
+                    return Poll::Ready(self.handle_read());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(lost(&error))),
             }
@@ -308,8 +322,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         released
     }
 
-    /// Writes until nothing is left or the socket is full.
-    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+    /// Writes some of what waits, until nothing is left or the socket is full.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
             let written = self.link.step(|locked| {
                 let written = self.link.write(locked);
@@ -323,7 +337,11 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             }
             match written {
                 Ok(false) => return Poll::Pending,
-                Ok(true) => continue,
+                // What can be read comes in between: a peer that only writes would wait for it.
+                Ok(true) => {
+                    self.moved += WRITE_LEN;
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(lost(&error))),
             }

@@ -6,6 +6,7 @@
 mod calling;
 mod dispatch;
 mod driver;
+mod memory;
 mod suspended;
 
 use std::{
@@ -28,6 +29,7 @@ use tokio::{
 pub(crate) use self::{
     calling::{AtOnce, Left, Started},
     driver::{Driver, Host},
+    memory::{GIVEN_BACK_LEN_MIN, give_back},
     suspended::{Carrier, From, Redial, Unresumed},
 };
 use crate::{
@@ -36,7 +38,7 @@ use crate::{
     id::{NodeId, ObjectId},
     limits::Limits,
     object::Whereabouts,
-    session::{Counts, Directory, KnownMethod, Peer, Session},
+    session::{Counts, Directory, KnownMethod, Peer, Session, Spent},
     time::Time,
     transport::{PeerAddr, Socket},
     wire::{LinkId, MethodNumber, Slot},
@@ -202,7 +204,7 @@ impl<O: Kept> Link<O> {
     fn step_and_leave<R>(&self, step: impl FnOnce(&mut Locked<O>) -> R) -> (R, Left<O>) {
         let mut locked = self.locked.lock();
         let result = step(&mut locked);
-        self.queued.store(locked.session.output_len(), Ordering::Release);
+        self.queued.store(locked.session.counted_output(), Ordering::Release);
         (result, Left(locked.session.has_effects().then(|| locked.session.take_effects())))
     }
 
@@ -214,6 +216,9 @@ impl<O: Kept> Link<O> {
             waker.wake();
         }
         self.discard(effects.garbage);
+        for Spent { bytes, len } in effects.spent {
+            give_back(bytes, len, &self.runtime);
+        }
     }
 
     pub(crate) fn discard(&self, garbage: Vec<O>) {

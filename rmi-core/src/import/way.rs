@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
-
 use super::Import;
 use crate::{
     connection::Link,
@@ -19,7 +17,7 @@ use crate::{
     referent::Referent,
     session::{Answer, MethodRef, Received, StartCall},
     time::Time,
-    wire::{Slot, Target},
+    wire::{Encoded, Slot, Target},
 };
 
 /// How long calls are relayed before the owner is dialled again.
@@ -145,7 +143,7 @@ impl Import {
             order: self.id,
             method: MethodRef { id: FENCE, fingerprint: Fingerprint(0), name: &"rmi.fence" },
             references: Vec::new(),
-            payload: &mut BytesMut::new(),
+            payload: &mut Encoded::default(),
             // Calls wait at the gate meanwhile, and no longer than for a dial.
             deadline: Some(now + self.node.limits().connect_timeout / 2),
             depth: 0,

@@ -25,7 +25,7 @@ use crate::{
     skeleton::{Handler, IncomingCall, Line, Request, Responder},
     time::Time,
     transport::Socket,
-    wire::{LinkId, Outcome, Resume},
+    wire::{LinkId, Outcome, Payload, Resume},
 };
 
 impl Directory<Referent> for Node {
@@ -343,7 +343,7 @@ enum Callee {
 
 /// Whatever was called before it on the same object has begun.
 fn answer_fence(responder: Responder) -> Handler {
-    Box::pin(async move { responder.pass_on(Outcome::Ok, &[], &[]) })
+    Box::pin(async move { responder.pass_on(Outcome::Ok, Payload::default(), &[]) })
 }
 
 /// Ends leases as they run out.

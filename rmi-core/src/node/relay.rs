@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use super::Node;
 use crate::{
     connection::Link,
@@ -49,7 +47,7 @@ impl Node {
                 Ok((link, Answer::Reply { outcome, payload, references })) => {
                     let references =
                         references.into_iter().map(|reference| node.receive(&link, reference)).collect::<Vec<_>>();
-                    responder.pass_on(outcome, &payload, &references);
+                    responder.pass_on(outcome, payload, &references);
                 }
                 Ok((_, Answer::Failed(error))) | Err(error) => responder.refuse(as_seen_by_the_caller(error)),
             }
@@ -70,7 +68,7 @@ impl Node {
                 order: import.id(),
                 method: MethodRef { id: *method, fingerprint: *fingerprint, name },
                 references: passed,
-                payload: &mut BytesMut::from(&request.payload[..]),
+                payload: &mut request.payload.clone().into(),
                 deadline: *deadline,
                 depth: *depth,
                 relayed: true,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::wire::{
     WireError,
+    frame::APART_LEN_MAX,
     message::{Chunk, ChunkHead, Part},
 };
 
@@ -25,12 +26,34 @@ pub(crate) struct Assembly {
 #[derive(Debug)]
 struct Lane {
     total: u64,
+    /// What of it is apart.
+    front: Bytes,
     bytes: BytesMut,
 }
 
+/// A message (kind byte and body) whose chunks have all arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// Its first chunk, where that was short, and else nothing.
+    pub(crate) front: Bytes,
+    /// The rest.
+    pub(crate) bulk: Bytes,
+}
+
 impl Lane {
+    /// What its buffer will hold.
     fn len_max(&self) -> usize {
-        usize::try_from(self.total).unwrap_or(usize::MAX)
+        usize::try_from(self.total).unwrap_or(usize::MAX) - self.front.len()
+    }
+
+    fn append(&mut self, head: ChunkHead, data: &[u8]) {
+        if is_apart(head, data.len()) {
+            self.front = Bytes::copy_from_slice(data);
+        } else {
+            let len_max = self.len_max();
+            make_room(&mut self.bytes, data.len(), len_max);
+            self.bytes.extend_from_slice(data);
+        }
     }
 }
 
@@ -39,18 +62,17 @@ impl Assembly {
         Self { lanes: HashMap::default(), message_len, open: 0 }
     }
 
-    /// A chunk arrived. Returns the message (kind byte and body) that it completes.
+    /// A chunk arrived. Returns the message that it completes.
     ///
     /// # Errors
     ///
     /// Where it belongs to no lane, or breaks a bound.
-    pub(crate) fn handle_chunk(&mut self, chunk: Chunk) -> Result<Option<Bytes>, WireError> {
+    pub(crate) fn handle_chunk(&mut self, chunk: Chunk) -> Result<Option<Whole>, WireError> {
         let Chunk { lane: number, total, part, data } = chunk;
-        let lane = self.expect(ChunkHead { lane: number, total, part }, data.len())?;
+        let head = ChunkHead { lane: number, total, part };
+        let lane = self.expect(head, data.len())?;
         if part != Part::Abort {
-            let len_max = lane.len_max();
-            make_room(&mut lane.bytes, data.len(), len_max);
-            lane.bytes.extend_from_slice(&data);
+            lane.append(head, &data);
         }
         Ok(self.handle_part(number, part))
     }
@@ -70,12 +92,12 @@ impl Assembly {
     }
 
     /// The data of a chunk has arrived in the memory of its lane.
-    pub(super) fn handle_filled(&mut self, filled: Filling) -> Option<Bytes> {
+    pub(super) fn handle_filled(&mut self, filled: Filling) -> Option<Whole> {
         self.lanes.get_mut(&filled.lane)?.bytes = filled.bytes;
         self.handle_part(filled.lane, filled.part)
     }
 
-    fn handle_part(&mut self, lane: u32, part: Part) -> Option<Bytes> {
+    fn handle_part(&mut self, lane: u32, part: Part) -> Option<Whole> {
         match part {
             Part::More => None,
             Part::Last => self.close(lane),
@@ -93,7 +115,7 @@ impl Assembly {
         }
         let lane =
             self.lanes.get_mut(&chunk.lane).ok_or(WireError::Broken("sent a chunk of a lane that is not open"))?;
-        let length = lane.bytes.len() as u64 + data_len as u64;
+        let length = (lane.front.len() + lane.bytes.len()) as u64 + data_len as u64;
         match chunk.part {
             Part::Abort => Ok(lane),
             _ if length > lane.total => Err(WireError::Broken("sent more chunks than it announced")),
@@ -110,18 +132,23 @@ impl Assembly {
         if self.lanes.len() >= LANES_MAX || (!self.lanes.is_empty() && open > self.message_len) {
             return Err(WireError::Broken("opened more lanes than it may"));
         }
-        if self.lanes.insert(lane, Lane { total, bytes: BytesMut::new() }).is_some() {
+        if self.lanes.insert(lane, Lane { total, front: Bytes::new(), bytes: BytesMut::new() }).is_some() {
             return Err(WireError::Broken("opened a lane that is open"));
         }
         self.open = open;
         Ok(())
     }
 
-    fn close(&mut self, lane: u32) -> Option<Bytes> {
+    fn close(&mut self, lane: u32) -> Option<Whole> {
         let lane = self.lanes.remove(&lane)?;
         self.open -= lane.total;
-        Some(lane.bytes.freeze())
+        Some(Whole { front: lane.front, bulk: lane.bytes.freeze() })
     }
+}
+
+/// Whether this is a first chunk that stays apart from what follows it.
+pub(super) fn is_apart(head: ChunkHead, data_len: usize) -> bool {
+    head.total.is_some() && head.part == Part::More && data_len <= APART_LEN_MAX
 }
 
 #[cfg(test)]
@@ -132,12 +159,34 @@ mod tests {
         Chunk { lane, total, part, data: Bytes::from_static(data) }
     }
 
+    fn whole(front: &'static [u8], bulk: &'static [u8]) -> Option<Whole> {
+        Some(Whole { front: Bytes::from_static(front), bulk: Bytes::from_static(bulk) })
+    }
+
+    #[test]
+    fn only_a_short_first_chunk_stays_apart() {
+        const LONG: &[u8] = &[7; APART_LEN_MAX + 1];
+        let mut assembly = Assembly::new(10_000);
+        let mut put =
+            |chunks: Vec<Chunk>| chunks.into_iter().fold(None, |_, chunk| assembly.handle_chunk(chunk).unwrap());
+        let lone = vec![chunk(1, Some(2), Part::Last, b"ab")];
+        assert_eq!(put(lone), whole(b"", b"ab"));
+        let len = LONG.len() as u64;
+        let long = vec![chunk(1, Some(len + 1), Part::More, LONG), chunk(1, None, Part::Last, b"7")];
+        let Some(Whole { front, bulk }) = put(long) else { panic!("not whole") };
+        assert_eq!((front.len(), bulk.len()), (0, LONG.len() + 1));
+        let short = vec![chunk(1, Some(3 + len), Part::More, b"abc"), chunk(1, None, Part::Last, LONG)];
+        assert_eq!(put(short), whole(b"abc", LONG));
+        let empty = vec![chunk(1, Some(2), Part::More, b"ab"), chunk(1, None, Part::Last, b"")];
+        assert_eq!(put(empty), whole(b"ab", b""));
+    }
+
     #[test]
     fn lanes_are_put_together_side_by_side() {
         let mut assembly = Assembly::new(100);
         assert_eq!(assembly.handle_chunk(chunk(1, Some(4), Part::More, b"ab")).unwrap(), None);
         assert_eq!(assembly.handle_chunk(chunk(2, Some(3), Part::More, b"x")).unwrap(), None);
-        assert_eq!(assembly.handle_chunk(chunk(1, None, Part::Last, b"cd")).unwrap().unwrap(), "abcd");
+        assert_eq!(assembly.handle_chunk(chunk(1, None, Part::Last, b"cd")).unwrap(), whole(b"ab", b"cd"));
         assert_eq!(assembly.handle_chunk(chunk(2, None, Part::Abort, b"")).unwrap(), None);
         assert!(assembly.handle_chunk(chunk(2, None, Part::Last, b"yz")).is_err());
         assert_eq!(assembly.open, 0);

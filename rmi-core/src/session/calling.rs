@@ -2,12 +2,9 @@
 
 use std::task::{Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
-
 use super::{
     Phase, Session,
     calls::{Answer, CallKey, CallsMade, Late, Left, Takes},
-    credit::byte_cost,
     definitions::{Given, MethodRef, check_name},
     parked::{Parked, ParkedCall, Waits},
     references::{Passed, Received},
@@ -17,7 +14,9 @@ use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
     time::Time,
-    wire::{Acquire, CallHead, CallId, Cancel, Descriptor, Kind, Message, MethodNumber, Reply, Target, WireError},
+    wire::{
+        Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Kind, Message, MethodNumber, Reply, Target, WireError,
+    },
 };
 
 /// A call takes no more than this beside its payload, its references and the name of a service.
@@ -35,7 +34,7 @@ pub struct StartCall<'a, O> {
     /// The references in the payload.
     pub references: Vec<Passed<O>>,
     /// The encoded arguments. Left empty.
-    pub payload: &'a mut BytesMut,
+    pub payload: &'a mut Encoded,
     /// When it has to end.
     pub deadline: Option<Time>,
     /// How deep it is nested: 0 outside of every handler.
@@ -61,7 +60,7 @@ impl<O: Clone> Session<O> {
         };
         let (key, id) = self.made.start(call.deadline, Takes::Credit);
         if let Some(method) = number {
-            self.send_credit.take(byte_cost(call.payload.len(), call.references.len()));
+            self.send_credit.take(self.send_credit.cost(call.payload.len(), call.references.len()));
             let time_left = call.deadline.map(|deadline| deadline.since(now));
             let (descriptors, kept) = self.describe(call.references);
             let head = CallHead {
@@ -76,8 +75,7 @@ impl<O: Clone> Session<O> {
             };
             send_call(self, call.order, &head, call.payload, kept);
         } else {
-            let payload = Bytes::copy_from_slice(call.payload);
-            call.payload.clear();
+            let payload = call.payload.take();
             let parked = ParkedCall {
                 target: call.target,
                 order: call.order,
@@ -106,7 +104,7 @@ impl<O: Clone> Session<O> {
             let message = format!("calls nest {} deep, and may {} deep", call.depth, self.limits.depth);
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        let cost = byte_cost(call.payload.len(), call.references.len());
+        let cost = self.send_credit.cost(call.payload.len(), call.references.len());
         let waits = self.is_suspended() || self.made.parked_len() > 0 || !self.send_credit.has(cost);
         if waits {
             self.may_wait(call.depth)?;
@@ -186,7 +184,7 @@ impl<O: Clone> Session<O> {
     pub(super) fn send_waiting(&mut self, now: Time) {
         while let Some(&key) = self.waiting.front() {
             if let Some(parked) = self.made.parked(key) {
-                let cost = parked.cost();
+                let cost = parked.cost(&self.send_credit);
                 if self.phase == Phase::Over
                     || self.is_suspended()
                     || cost.is_some_and(|cost| !self.send_credit.take(cost))
@@ -218,7 +216,8 @@ impl<O: Clone> Session<O> {
             Ok(method) => method,
             Err(error) => {
                 self.send_credit.give_back_call();
-                self.send_credit.give_back_bytes(byte_cost(call.payload.len(), call.references.len()));
+                let cost = self.send_credit.cost(call.payload.len(), call.references.len());
+                self.send_credit.give_back_bytes(cost);
                 self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
                 self.made.fail(key, error.with_certainty(Certainty::NotSent), &mut self.effects);
                 return;
@@ -236,7 +235,7 @@ impl<O: Clone> Session<O> {
             metadata: &[],
             references: &descriptors,
         };
-        let mut payload = BytesMut::from(call.payload);
+        let mut payload = Encoded::from(call.payload);
         send_call(self, call.order, &head, &mut payload, kept);
     }
 
@@ -368,7 +367,7 @@ fn send_call<O: Clone>(
     session: &mut Session<O>,
     order: ObjectId,
     head: &CallHead<'_>,
-    payload: &mut BytesMut,
+    payload: &mut Encoded,
     kept: Kept<O>,
 ) {
     let target = if let Target::Slot(slot) = head.target { Some(*slot) } else { None };

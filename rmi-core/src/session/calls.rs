@@ -5,14 +5,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use slab::Slab;
 
 use super::{effects::Effects, parked::Parked, references::Received};
 use crate::{
     error::RemoteError,
     time::Time,
-    wire::{CallId, Outcome},
+    wire::{CallId, Outcome, Payload},
 };
 
 /// A call made, as its caller knows it.
@@ -30,7 +29,7 @@ pub enum Answer<O> {
         /// Whether the payload is the method's value or its error.
         outcome: Outcome,
         /// The encoded value or error.
-        payload: Bytes,
+        payload: Payload,
         /// The references in it.
         references: Vec<Received<O>>,
     },
@@ -489,7 +488,7 @@ mod tests {
     }
 
     fn reply() -> Answer<()> {
-        Answer::Reply { outcome: Outcome::Ok, payload: Bytes::new(), references: vec![Received::Returned(())] }
+        Answer::Reply { outcome: Outcome::Ok, payload: Payload::default(), references: vec![Received::Returned(())] }
     }
 
     fn kind(answer: Poll<Answer<()>>) -> Option<ErrorKind> {

@@ -2,20 +2,33 @@
 
 use std::task::Waker;
 
+use bytes::Bytes;
+
 use super::parked::{Parked, Waits};
 
-/// Wakers to wake and objects to drop, outside every lock.
+/// Wakers to wake, objects and memory to drop, outside every lock.
 #[derive(Debug)]
 pub struct Effects<O> {
     /// Callers whose calls have ended.
     pub wakers: Vec<Waker>,
     /// Objects that nothing on this link keeps any more.
     pub garbage: Vec<O>,
+    /// Large messages that have left.
+    pub spent: Vec<Spent>,
+}
+
+/// Memory of a message that has left: giving it back may take its time.
+#[derive(Debug)]
+pub struct Spent {
+    /// The last hold on it.
+    pub bytes: Bytes,
+    /// How much it is.
+    pub len: usize,
 }
 
 impl<O> Default for Effects<O> {
     fn default() -> Self {
-        Self { wakers: Vec::new(), garbage: Vec::new() }
+        Self { wakers: Vec::new(), garbage: Vec::new(), spent: Vec::new() }
     }
 }
 
@@ -30,6 +43,6 @@ impl<O> Effects<O> {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.garbage.is_empty()
+        self.wakers.is_empty() && self.garbage.is_empty() && self.spent.is_empty()
     }
 }

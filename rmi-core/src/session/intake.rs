@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{Directory, Event, Session};
+use super::{Directory, Event, Session, assembly::is_apart};
 use crate::{
     time::Time,
     wire::{
@@ -115,7 +115,7 @@ impl<O: Clone> Session<O> {
     /// Where a chunk stands at the front that has not arrived whole, what there is of it goes to its lane.
     fn begin_filling(&mut self, read: &mut BytesMut) -> Result<Option<Filling>, WireError> {
         let Some((head, head_len, data_len)) = ChunkHead::peek(read)? else { return Ok(None) };
-        if head.part == Part::Abort {
+        if head.part == Part::Abort || is_apart(head, data_len) {
             return Ok(None);
         }
         if !self.peer.speaks(Kind::Chunk) {
@@ -130,12 +130,11 @@ impl<O: Clone> Session<O> {
     }
 }
 
-/// Room for the beginning of a message, whatever its length. Memory that is never touched costs little;
-/// it grows with each doubling otherwise.
+/// Room for the beginning of a message, whatever its length. Memory that is not written to costs little.
 const FIRST_LEN: usize = 1 << 20;
 
 /// A message takes no more memory than this many times what has arrived of it, or [`FIRST_LEN`].
-const TRUST: usize = 32;
+const TRUST: usize = 128;
 
 /// Makes room for so many more bytes of a message that has `len_max` in all: in few steps, since each may
 /// copy what is there, and only as bytes arrive, since the length is only what the peer says.
@@ -145,8 +144,9 @@ pub(super) fn make_room(bytes: &mut BytesMut, more: usize, len_max: usize) {
     }
     let needed = bytes.len().saturating_add(more);
     let trusted = FIRST_LEN.max(bytes.len().saturating_mul(TRUST)).max(needed);
-    let wanted = if len_max <= trusted { len_max.max(needed) } else { (trusted / 2).max(needed) };
-    bytes.reserve(wanted - bytes.len());
+    // A buffer at least doubles: with half of the whole, the next step is just the whole.
+    let wanted = if len_max <= trusted { len_max } else { trusted.min(len_max / 2) };
+    bytes.reserve(wanted.max(needed) - bytes.len());
 }
 
 #[cfg(test)]

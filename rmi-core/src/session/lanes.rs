@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::{
     id::ObjectId,
     wire::{
-        frame::{CHUNK_LEN_MAX, FRAME_LEN_MAX, Kind, begin_frame, finish_frame, finish_frame_with_tail},
+        frame::{APART_LEN_MAX, CHUNK_LEN_MAX, FRAME_LEN_MAX, Kind, begin_frame, finish_frame, finish_frame_with_tail},
         message::{CallId, ChunkHead, Part, Slot},
     },
 };
@@ -22,6 +22,8 @@ pub(crate) struct Outgoing<O> {
     pub(crate) head: Bytes,
     /// The rest of its body.
     pub(crate) tail: Bytes,
+    /// Whether the receiver may take `tail` as it is: it begins in a chunk of its own then.
+    pub(crate) apart: bool,
     pub(crate) kind: Kind,
     pub(crate) payload_len: usize,
     /// The object that it is for: calls to one object begin in the order in which they were made.
@@ -42,6 +44,7 @@ impl<O> Outgoing<O> {
         Self {
             head: Bytes::new(),
             tail: Bytes::new(),
+            apart: false,
             kind: Kind::Call,
             payload_len: 0,
             order,
@@ -103,6 +106,10 @@ impl<O> Lane<O> {
         if self.aborted {
             return (Part::Abort, 0);
         }
+        let Outgoing { head, apart, .. } = &self.message;
+        if from == 0 && *apart && head.len() <= APART_LEN_MAX {
+            return (Part::More, head.len());
+        }
         let left = self.total - from;
         if left <= CHUNK_LEN_MAX as u64 { (Part::Last, left as usize) } else { (Part::More, CHUNK_LEN_MAX) }
     }
@@ -138,14 +145,17 @@ pub(super) struct Lanes<O> {
     open_max: u64,
     /// Bytes that have not begun to leave, with those of messages behind others.
     unsent: u64,
+    /// How many of them are beyond `counted_max` of their message.
+    excess: u64,
+    counted_max: u64,
     /// The heads of the chunks that were cut last.
     heads: BytesMut,
 }
 
 impl<O> Lanes<O> {
-    pub(super) fn new(open_max: u64) -> Self {
+    pub(super) fn new(open_max: u64, counted_max: u64) -> Self {
         let (open, queue) = (VecDeque::new(), VecDeque::new());
-        Self { open, queue, next_number: 0, open_max, unsent: 0, heads: BytesMut::new() }
+        Self { open, queue, next_number: 0, open_max, unsent: 0, excess: 0, counted_max, heads: BytesMut::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -156,6 +166,18 @@ impl<O> Lanes<O> {
         self.unsent
     }
 
+    /// The same, where a message counts as `counted_max` at most.
+    pub(super) fn counted(&self) -> u64 {
+        self.unsent - self.excess
+    }
+
+    /// So many bytes of a message had not begun to leave, and now so many.
+    fn note_unsent(&mut self, before: u64, after: u64) {
+        self.unsent = self.unsent + after - before;
+        let excess = |unsent: u64| unsent.saturating_sub(self.counted_max);
+        self.excess = self.excess + excess(after) - excess(before);
+    }
+
     /// Whether a message of this order is among them.
     pub(super) fn holds(&self, order: ObjectId) -> bool {
         self.open.iter().chain(&self.queue).any(|lane| lane.message.order == Some(order))
@@ -163,7 +185,7 @@ impl<O> Lanes<O> {
 
     /// Adds a message: behind the one of its order, or in a lane of its own.
     pub(super) fn push(&mut self, message: Outgoing<O>) {
-        self.unsent += message.len();
+        self.note_unsent(0, message.len());
         let same = |lane: &&mut Lane<O>| message.order.is_some() && lane.message.order == message.order;
         if let Some(lane) = self.open.iter_mut().chain(&mut self.queue).find(same) {
             lane.behind.push_back(message);
@@ -188,7 +210,7 @@ impl<O> Lanes<O> {
                 self.enqueue(message, behind);
                 break;
             }
-            self.unsent -= message.len();
+            self.note_unsent(message.len(), 0);
             small.push(message);
         }
         small
@@ -203,26 +225,28 @@ impl<O> Lanes<O> {
         for lane in self.open.iter_mut().chain(&mut self.queue) {
             taken.extend(extract(&mut lane.behind, is_meant));
         }
-        self.unsent -= taken.iter().map(Outgoing::len).sum::<u64>();
+        taken.iter().for_each(|message| self.note_unsent(message.len(), 0));
         let mut unbegun = extract(&mut self.open, |lane| lane.sent == 0 && is_meant(&lane.message));
         unbegun.extend(extract(&mut self.queue, |lane| is_meant(&lane.message)));
         for lane in unbegun {
-            self.unsent -= lane.total;
+            self.note_unsent(lane.total, 0);
             taken.push(lane.message);
             freed.extend(self.restart(lane.behind));
         }
+        let mut given_up = Vec::new();
         for lane in self.open.iter_mut().filter(|lane| is_meant(&lane.message)) {
-            self.unsent -= lane.total - lane.sent;
+            given_up.push(lane.total - lane.sent);
             lane.aborted = true;
             let nothing = Outgoing::nothing(lane.message.order);
             taken.push(std::mem::replace(&mut lane.message, nothing));
         }
+        given_up.into_iter().for_each(|unsent| self.note_unsent(unsent, 0));
         (taken, freed)
     }
 
     /// Takes all that has not left wholly.
     pub(super) fn take_unsent(&mut self) -> Vec<Outgoing<O>> {
-        self.unsent = 0;
+        (self.unsent, self.excess) = (0, 0);
         let lanes = self.open.drain(..).chain(self.queue.drain(..));
         lanes.flat_map(|lane| std::iter::once(lane.message).chain(lane.behind)).collect()
     }
@@ -271,9 +295,10 @@ impl<O> Lanes<O> {
     }
 
     /// The next chunk begins to leave: the first of those that were cut and have not begun. Returns its
-    /// bytes beyond the first `written`, and its lane where that is over.
-    pub(super) fn begin(&mut self, cut: &Cut, written: usize) -> (Option<[Bytes; 3]>, Option<Lane<O>>) {
-        let Some(mut lane) = self.open.pop_front() else { return (None, None) };
+    /// bytes beyond the first `written`, the length of its message, and its lane where that is over.
+    pub(super) fn begin(&mut self, cut: &Cut, written: usize) -> (Option<[Bytes; 3]>, usize, Option<Lane<O>>) {
+        let Some(mut lane) = self.open.pop_front() else { return (None, 0, None) };
+        let message_len = lane.message.payload_len;
         let rest = (written < cut.wire_len()).then(|| {
             let [first, second] = lane.message.parts(cut.from, cut.len);
             let head = Bytes::copy_from_slice(self.heads.get(cut.head.clone()).unwrap_or_default());
@@ -281,13 +306,14 @@ impl<O> Lanes<O> {
             skip(&mut rest, written);
             rest
         });
+        let before = if lane.aborted { 0 } else { lane.total - lane.sent };
         lane.sent += cut.len as u64;
-        self.unsent -= cut.len as u64;
+        self.note_unsent(before, before - cut.len as u64);
         if cut.part == Part::More {
             self.open.push_back(lane);
-            (rest, None)
+            (rest, message_len, None)
         } else {
-            (rest, Some(lane))
+            (rest, message_len, Some(lane))
         }
     }
 

@@ -38,7 +38,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 
 use self::{
-    assembly::Assembly,
+    assembly::{Assembly, Whole},
     calls::CallsMade,
     credit::{ReceiveCredit, SendCredit},
     definitions::{Given, Learnt},
@@ -53,7 +53,7 @@ pub use self::{
     calling::StartCall,
     calls::{Answer, CallKey},
     definitions::{KnownMethod, MethodRef},
-    effects::Effects,
+    effects::{Effects, Spent},
     handshake::{Established, Handshake, HandshakeError},
     intake::Intake,
     outbox::Slices,
@@ -137,6 +137,11 @@ pub struct Session<O> {
 /// One that never does would fill this node's memory with what a resumption might have to undo.
 const UNACKNOWLEDGED_MAX: usize = 1 << 20;
 
+/// How much of one message that waits to be written counts.
+fn counted_max(limits: &Limits) -> u64 {
+    (limits.outbox_bytes - limits.outbox_bytes / 4).max(1)
+}
+
 /// The beginning of a text.
 fn cut(text: &str, len_max: usize) -> &str {
     text.get(..text.floor_char_boundary(len_max)).unwrap_or(text)
@@ -190,7 +195,7 @@ impl<O: Clone> Session<O> {
             send_credit: SendCredit::new(peer.calls, peer.call_bytes),
             receive_credit: ReceiveCredit::new(limits.calls, limits.call_bytes),
             assembly: Assembly::new(limits.message_len),
-            outbox: Outbox::new(peer.message_len),
+            outbox: Outbox::new(peer.message_len, counted_max(&limits)),
             unread: 0,
             keepalive: Keepalive::new(lease, now),
             lineage,
@@ -268,12 +273,12 @@ impl<O: Clone> Session<O> {
     fn handle_whole(
         &mut self,
         now: Time,
-        whole: Bytes,
+        whole: Whole,
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
-        let Frame { kind, body } = Frame::from_chunks(whole)?;
-        self.handle_message(now, Message::decode(kind, body, &self.limits)?, directory, events)
+        let message = Message::from_chunks(whole.front, whole.bulk, &self.limits)?;
+        self.handle_message(now, message, directory, events)
     }
 
     fn handle_message(
@@ -403,7 +408,7 @@ impl<O: Clone> Session<O> {
 
     /// The socket took this many of the bytes of [`slices`](Self::slices).
     pub fn advance(&mut self, written: usize) {
-        self.outbox.advance(written);
+        self.outbox.advance(written, &mut self.effects.spent);
         self.settle_done();
     }
 
@@ -417,6 +422,13 @@ impl<O: Clone> Session<O> {
     #[must_use]
     pub fn output_len(&self) -> u64 {
         self.outbox.len()
+    }
+
+    /// The same, where a message counts as three quarters of [`Limits::outbox_bytes`] at most: what would be
+    /// answered beside a large one does not wait for it.
+    #[must_use]
+    pub fn counted_output(&self) -> u64 {
+        self.outbox.counted()
     }
 
     /// What to do once the session is let go of.

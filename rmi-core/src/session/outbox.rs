@@ -5,7 +5,10 @@ use std::{io::IoSlice, ops::Deref};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::lanes::{Cut, Lanes, Outgoing, skip};
+use super::{
+    effects::Spent,
+    lanes::{Cut, Lanes, Outgoing, skip},
+};
 use crate::{
     id::ObjectId,
     wire::{
@@ -45,11 +48,19 @@ impl<O> Done<O> {
 pub(crate) struct Outbox<O> {
     frames: BytesMut,
     /// The rest of a chunk of which some bytes have left: goes on before any frame.
-    begun: Option<[Bytes; 3]>,
+    begun: Option<Begun>,
     lanes: Lanes<O>,
     /// The chunks that were offered last, behind the frames.
     cuts: Vec<Cut>,
     done: Vec<Done<O>>,
+}
+
+/// The rest of a chunk.
+#[derive(Debug)]
+struct Begun {
+    parts: [Bytes; 3],
+    /// The length of its message.
+    message_len: usize,
 }
 
 /// What an outbox offers to write: the beginning of all that waits.
@@ -77,8 +88,10 @@ impl<'a> Deref for Slices<'a> {
 }
 
 impl<O> Outbox<O> {
-    pub(crate) fn new(open_max: u64) -> Self {
-        let lanes = Lanes::new(open_max);
+    /// With the receiver's bound on the totals of open lanes, and what [`counted`](Self::counted) counts of
+    /// one message.
+    pub(crate) fn new(open_max: u64, counted_max: u64) -> Self {
+        let lanes = Lanes::new(open_max, counted_max);
         Self { frames: BytesMut::new(), begun: None, lanes, cuts: Vec::new(), done: Vec::new() }
     }
 
@@ -132,18 +145,21 @@ impl<O> Outbox<O> {
             self.lanes.cut(CUTS_LEN, CUTS_MAX, &mut self.cuts);
         }
         let mut slices = Slices { slices: [IoSlice::new(&[]); SLICES_MAX], len: 0 };
-        self.begun.iter().flatten().for_each(|part| slices.push(part));
+        self.begun.iter().flat_map(|begun| &begun.parts).for_each(|part| slices.push(part));
         slices.push(&self.frames);
         self.cuts.iter().flat_map(|cut| self.lanes.slices(cut)).for_each(|part| slices.push(part));
         slices
     }
 
-    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before.
-    pub(crate) fn advance(&mut self, written: usize) {
+    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before. What this
+    /// let go of last is added to `spent`.
+    pub(crate) fn advance(&mut self, written: usize, spent: &mut Vec<Spent>) {
         let mut left = written;
-        if let Some(begun) = &mut self.begun {
-            left -= skip(begun, left);
-            if begun.iter().all(Bytes::is_empty) {
+        if let Some(Begun { parts, message_len }) = &mut self.begun {
+            left -= skip(parts, left);
+            if parts.iter().all(Bytes::is_empty) {
+                let [_, _, tail] = std::mem::take(parts);
+                spent.extend(tail.is_unique().then_some(Spent { bytes: tail, len: *message_len }));
                 self.begun = None;
             }
         }
@@ -159,13 +175,17 @@ impl<O> Outbox<O> {
             if left == 0 {
                 break;
             }
-            let (rest, over) = self.lanes.begin(&cut, left);
-            self.begun = rest;
+            let (rest, message_len, over) = self.lanes.begin(&cut, left);
+            self.begun = rest.map(|parts| Begun { parts, message_len });
             left = left.saturating_sub(cut.wire_len());
             if let Some(lane) = over {
                 // An abort completes no message.
                 let (message, behind) = lane.finish();
-                self.done.extend(message.map(Done::of));
+                if let Some(mut message) = message {
+                    let tail = std::mem::take(&mut message.tail);
+                    spent.extend(tail.is_unique().then_some(Spent { bytes: tail, len: message_len }));
+                    self.done.push(Done::of(message));
+                }
                 let small = self.lanes.restart(behind);
                 self.put_frames(small);
             }
@@ -176,8 +196,18 @@ impl<O> Outbox<O> {
 
     /// Bytes that wait, all in all.
     pub(crate) fn len(&self) -> u64 {
-        let begun: usize = self.begun.iter().flatten().map(Bytes::len).sum();
-        self.lanes.unsent() + (self.frames.len() + begun) as u64
+        self.lanes.unsent() + self.loose_len()
+    }
+
+    /// Bytes that wait, but of each message no more than it was told.
+    pub(crate) fn counted(&self) -> u64 {
+        self.lanes.counted() + self.loose_len()
+    }
+
+    /// Bytes that wait outside of lanes.
+    fn loose_len(&self) -> u64 {
+        let begun: usize = self.begun.iter().flat_map(|begun| &begun.parts).map(Bytes::len).sum();
+        (self.frames.len() + begun) as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -218,6 +248,7 @@ mod tests {
         Outgoing {
             head: [&[Kind::Call as u8], &id.to_be_bytes()[..]].concat().into(),
             tail: vec![0; len].into(),
+            apart: false,
             kind: Kind::Call,
             payload_len: len,
             order: Some(ObjectId::from_bytes([order; 16])),
@@ -249,7 +280,7 @@ mod tests {
         let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(max).collect();
         assert!(!offered.is_empty(), "{loaded} bytes are offered, and {before} wait");
         written.extend_from_slice(&offered);
-        outbox.advance(offered.len());
+        outbox.advance(offered.len(), &mut Vec::new());
     }
 
     /// What stands in these bytes: whole frames by their number, chunks by lane and part.
@@ -286,7 +317,7 @@ mod tests {
     #[test]
     fn bytes_are_the_same_however_they_are_written() {
         let fill = || {
-            let mut outbox = Outbox::new(1 << 20);
+            let mut outbox = Outbox::new(1 << 20, u64::MAX);
             put_frame(&mut outbox, 1);
             outbox.push(call(1, 1, LARGE));
             outbox.push(call(2, 2, LARGE));
@@ -306,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_frame_goes_before_a_loaded_chunk_and_behind_a_begun_one() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         outbox.push(call(1, 1, LARGE));
         outbox.slices();
         put_frame(&mut outbox, 1);
@@ -319,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_call_has_left_once_its_last_chunk_begins() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         outbox.push(call(1, 1, LARGE));
         outbox.push(call(1, 2, 10));
         let mut written = BytesMut::new();
@@ -336,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_message_in_the_queue_is_taken_back_without_a_trace() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         outbox.push(call(1, 1, LARGE));
         outbox.push(call(1, 2, 10));
         assert_eq!(taken(&mut outbox, &[1]), [1]);
@@ -346,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_message_that_was_offered_and_not_begun_is_taken_back_without_a_trace() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         outbox.push(call(1, 1, LARGE));
         outbox.push(call(1, 2, 10));
         outbox.push(call(2, 3, LARGE));
@@ -359,7 +390,7 @@ mod tests {
     #[test]
     fn a_message_that_was_begun_is_aborted() {
         for begun in [1, FIRST_CHUNK, FIRST_CHUNK + 1] {
-            let mut outbox = Outbox::new(1 << 20);
+            let mut outbox = Outbox::new(1 << 20, u64::MAX);
             outbox.push(call(1, 1, LARGE));
             outbox.push(call(1, 2, 10));
             let mut written = BytesMut::new();
@@ -378,7 +409,7 @@ mod tests {
     #[test]
     fn an_offered_last_chunk_becomes_an_abort_and_a_begun_one_leaves() {
         for begun in [false, true] {
-            let mut outbox = Outbox::new(1 << 20);
+            let mut outbox = Outbox::new(1 << 20, u64::MAX);
             outbox.push(call(1, 1, LARGE));
             let mut written = BytesMut::new();
             write(&mut outbox, FIRST_CHUNK + CHUNK, &mut written);
@@ -396,8 +427,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_receiver_may_take_as_it_is_begins_in_a_chunk_of_its_own() {
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
+        outbox.push(Outgoing { apart: true, ..call(1, 1, LARGE) });
+        let mut written = write_all(&mut outbox, 1000);
+        let lens = std::iter::from_fn(|| split_frame(&mut written).unwrap()).map(|frame| {
+            match Message::decode(frame.kind, frame.body, &Limits::default()) {
+                Ok(Message::Chunk(chunk)) => chunk.data.len(),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(lens.collect::<Vec<_>>(), [5, CHUNK_LEN_MAX, CHUNK_LEN_MAX]);
+    }
+
+    #[test]
     fn one_write_offers_several_chunks_and_not_all() {
-        let mut outbox = Outbox::new(1 << 30);
+        let mut outbox = Outbox::new(1 << 30, u64::MAX);
         outbox.push(call(1, 1, 16 * LARGE));
         outbox.push(call(2, 2, 16 * LARGE));
         while !outbox.is_empty() {
@@ -410,7 +455,7 @@ mod tests {
 
     #[test]
     fn messages_taken_back_together_all_stay() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         for (id, len) in [(1, LARGE), (2, 10), (3, LARGE), (4, 10), (5, 10)] {
             outbox.push(call(1, id, len));
         }
@@ -422,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_large_message_behind_another_makes_a_lane_with_what_is_behind_it() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         for (id, len) in [(1, LARGE), (2, 10), (3, LARGE), (4, 10)] {
             outbox.push(call(1, id, len));
         }
@@ -433,8 +478,28 @@ mod tests {
     }
 
     #[test]
+    fn of_one_message_only_so_much_counts() {
+        let mut outbox = Outbox::new(1 << 20, 100_000);
+        for (order, id, len) in [(1, 1, LARGE), (2, 2, 90_000), (1, 3, LARGE), (1, 4, 10)] {
+            outbox.push(call(order, id, len));
+        }
+        assert_eq!(outbox.len(), 2 * LARGE as u64 + 90_010 + 4 * 5);
+        assert_eq!(outbox.counted(), 2 * 100_000 + 90_010 + 2 * 5);
+        let mut written = BytesMut::new();
+        write(&mut outbox, FIRST_CHUNK, &mut written);
+        assert_eq!(outbox.counted(), (LARGE + 5 - CHUNK_LEN_MAX) as u64 + 100_000 + 90_010 + 2 * 5);
+        assert_eq!(taken(&mut outbox, &[1, 3]), [3, 1]);
+        assert_eq!(outbox.counted(), outbox.len());
+        written.unsplit(write_all(&mut outbox, usize::MAX));
+        assert_eq!(outbox.counted(), 0);
+        outbox.push(call(1, 5, LARGE));
+        outbox.take_unsent();
+        assert_eq!((outbox.len(), outbox.counted()), (0, 0));
+    }
+
+    #[test]
     fn lanes_open_as_the_receiver_has_room() {
-        let mut outbox = Outbox::new(3 * LARGE as u64);
+        let mut outbox = Outbox::new(3 * LARGE as u64, u64::MAX);
         for order in 0..4 {
             outbox.push(call(order, order.into(), LARGE));
         }
@@ -446,7 +511,7 @@ mod tests {
 
     #[test]
     fn of_what_never_leaves_only_a_begun_chunk_stays() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, u64::MAX);
         for (order, id) in [(1, 1), (1, 2), (2, 3)] {
             outbox.push(call(order, id, LARGE));
         }

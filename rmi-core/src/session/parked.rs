@@ -1,12 +1,10 @@
 //! Calls and acquires that wait to be sent.
 
-use bytes::Bytes;
-
-use super::{credit::byte_cost, references::Passed};
+use super::{credit::SendCredit, references::Passed};
 use crate::{
     id::{Fingerprint, MethodId, ObjectId},
     time::Time,
-    wire::Target,
+    wire::{Payload, Target},
 };
 
 /// What waits for the peer's credit, or for a connection.
@@ -33,16 +31,16 @@ pub(crate) struct ParkedCall<O> {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) method_name: String,
     pub(crate) references: Vec<Passed<O>>,
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Payload,
     pub(crate) depth: u32,
     pub(crate) relayed: bool,
 }
 
 impl<O> Parked<O> {
     /// What it takes of the byte credit; an acquire takes no credit at all.
-    pub(crate) fn cost(&self) -> Option<u64> {
+    pub(crate) fn cost(&self, credit: &SendCredit) -> Option<u64> {
         match &self.what {
-            Waits::Call(call) => Some(byte_cost(call.payload.len(), call.references.len())),
+            Waits::Call(call) => Some(credit.cost(call.payload.len(), call.references.len())),
             Waits::Acquire(_) => None,
         }
     }

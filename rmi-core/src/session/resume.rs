@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::{
     CallsServed, Established, Phase, ServedId, Session,
     assembly::Assembly,
+    counted_max,
     credit::{ReceiveCredit, SendCredit},
     definitions::{Given, Learnt},
     keepalive::Keepalive,
@@ -210,7 +211,7 @@ impl<O: Clone> Session<O> {
         self.send_credit = SendCredit::new(peer.calls, peer.call_bytes);
         self.receive_credit = ReceiveCredit::new(self.limits.calls, self.limits.call_bytes);
         self.assembly = Assembly::new(self.limits.message_len);
-        self.outbox = Outbox::new(peer.message_len);
+        self.outbox = Outbox::new(peer.message_len, counted_max(&self.limits));
         self.unread = 0;
         self.keepalive = Keepalive::new(lease, now);
         debug_assert_eq!(CallsServed::len(&self.served), 0, "the handlers of the lost connection were dropped");

@@ -4,14 +4,13 @@ use bytes::BytesMut;
 
 use super::{
     Session,
-    credit::byte_cost,
     lanes::Outgoing,
     outbox::Done,
     references::{Origin, Passed},
 };
 use crate::{
     id::ObjectId,
-    wire::{CallId, Descriptor, FRAME_LEN_MAX, Kind, Slot, begin_frame, finish_frame},
+    wire::{CallId, Descriptor, Encoded, Kind, Slot, begin_frame, finish_frame},
 };
 
 /// A head without references is never longer than this, so that its frame can be written in place.
@@ -85,19 +84,18 @@ impl<O: Clone> Session<O> {
         &mut self,
         kind: Kind,
         head: impl FnOnce(&mut BytesMut),
-        payload: &mut BytesMut,
+        payload: &mut Encoded,
         call: Option<Begun>,
         mut kept: Kept<O>,
     ) {
         let blocked =
             !self.outbox.has_no_lanes() && call.as_ref().is_some_and(|call| self.outbox.is_blocked(call.order));
-        if !blocked && kept.keep.is_empty() && payload.len() + HEAD_LEN_MAX <= FRAME_LEN_MAX {
+        if !blocked && kept.keep.is_empty() && payload.fits(HEAD_LEN_MAX) {
             let frames = self.outbox.frames();
             let start = begin_frame(frames, kind);
             head(frames);
-            frames.extend_from_slice(payload);
+            payload.append_to(frames);
             finish_frame(frames, start);
-            payload.clear();
             let number = self.log.note(Vec::new());
             if let Some(call) = call {
                 self.made.handle_sent(call.id, number);
@@ -106,13 +104,12 @@ impl<O: Clone> Session<O> {
         }
         let mut encoded = BytesMut::from(&[kind as u8][..]);
         head(&mut encoded);
-        if !blocked && encoded.len() + payload.len() <= FRAME_LEN_MAX {
+        if !blocked && payload.fits(encoded.len()) {
             let frames = self.outbox.frames();
             let start = begin_frame(frames, kind);
             frames.extend_from_slice(encoded.get(1..).unwrap_or_default());
-            frames.extend_from_slice(payload);
+            payload.append_to(frames);
             finish_frame(frames, start);
-            payload.clear();
             // The frame is in the outbox: a release behind it cannot overtake it.
             let Kept { counted, held, keep } = kept;
             self.settle(Done { call: call.map(|call| call.id), counted, keep, held });
@@ -122,9 +119,10 @@ impl<O: Clone> Session<O> {
         kept.held.extend(call.as_ref().and_then(|call| call.target).filter(|slot| self.imports.hold(*slot)));
         let Kept { counted, held, keep } = kept;
         let (order, call) = call.map(|call| (call.order, call.id)).unzip();
-        let (head, tail) = (encoded.freeze(), payload.split().freeze());
-        let payload_len = tail.len();
-        self.outbox.push(Outgoing { head, tail, kind, payload_len, order, call, counted, keep, held });
+        let payload_len = payload.len();
+        let (tail, apart) = payload.split_behind(&mut encoded);
+        let head = encoded.freeze();
+        self.outbox.push(Outgoing { head, tail, apart, kind, payload_len, order, call, counted, keep, held });
     }
 
     /// Notes what has left by way of a lane: all of it before anything else is encoded, since it is
@@ -177,7 +175,8 @@ impl<O: Clone> Session<O> {
     fn undo(&mut self, message: Outgoing<O>) {
         if message.call.is_some() {
             self.send_credit.give_back_call();
-            self.send_credit.give_back_bytes(byte_cost(message.payload_len, message.keep.len()));
+            let cost = self.send_credit.cost(message.payload_len, message.keep.len());
+            self.send_credit.give_back_bytes(cost);
         }
         for slot in message.counted {
             // What never arrives was never counted by the peer.

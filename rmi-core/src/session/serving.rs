@@ -1,11 +1,9 @@
 //! The callee's half of a session: calls arrive, and each is answered once.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{
-    Event, Phase, Session,
-    credit::byte_cost,
-    cut,
+    Event, Phase, Session, cut,
     definitions::KnownMethod,
     references::{HeldReference, Origin, Passed, Received, Third},
     sending::Kept,
@@ -16,8 +14,8 @@ use crate::{
     id::{Fingerprint, MethodId, ObjectId},
     time::Time,
     wire::{
-        Acquire, Call, CallId, Credit, Descriptor, FRAME_LEN_MAX, Kind, Message, MethodNumber, Outcome, Refusal,
-        ReplyHead, Target, WireError,
+        Acquire, Call, CallId, Credit, Descriptor, Encoded, FRAME_LEN_MAX, Kind, Message, MethodNumber, Outcome,
+        Payload, Refusal, ReplyHead, Target, WireError,
     },
 };
 
@@ -42,7 +40,7 @@ pub struct Arrived<O> {
     /// The references in the arguments.
     pub references: Vec<Received<O>>,
     /// The encoded arguments.
-    pub payload: Bytes,
+    pub payload: Payload,
     /// The byte credit that the arguments take, given back by [`Session::let_go`]. That of a small call is
     /// given back with its answer.
     pub cost: Cost,
@@ -91,7 +89,7 @@ impl<O: Clone> Session<O> {
         directory: &impl Directory<O>,
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
-        let bytes = byte_cost(call.payload.len(), call.references.len());
+        let bytes = self.receive_credit.cost(call.payload.len(), call.references.len());
         let references = self.receive(call.references)?;
         self.note_received(&references);
         if self.phase != Phase::Open {
@@ -161,7 +159,7 @@ impl<O: Clone> Session<O> {
                     format!("this node has given the peer {} objects, and may give no more", self.exports.len());
                 self.refuse(id, RemoteError::new(ErrorKind::Overloaded, message));
             }
-            Some(passed) => self.reply(id, Outcome::Ok, vec![passed], &mut BytesMut::new()),
+            Some(passed) => self.reply(id, Outcome::Ok, vec![passed], &mut Encoded::default()),
             None => self.refuse(id, no_such_object()),
         }
         Ok(())
@@ -169,7 +167,7 @@ impl<O: Clone> Session<O> {
 
     /// Answers a call with what its method returned. A call that is answered already, or whose
     /// link is lost, is left alone. A result that the peer cannot take becomes a refusal.
-    pub fn reply(&mut self, call: ServedId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut BytesMut) {
+    pub fn reply(&mut self, call: ServedId, outcome: Outcome, references: Vec<Passed<O>>, payload: &mut Encoded) {
         let id = call.id;
         let may_send = if self.finish(call) {
             self.may_send("result", REPLY_LEN_MAX, payload.len(), &references).map_err(Some)
@@ -209,7 +207,7 @@ impl<O: Clone> Session<O> {
             body.clear();
             refusal.encode(&mut body);
         }
-        self.write(Kind::Refusal, |_| (), &mut body, None, Kept::default());
+        self.write(Kind::Refusal, |_| (), &mut body.into(), None, Kept::default());
     }
 
     fn finish(&mut self, call: ServedId) -> bool {

@@ -93,6 +93,11 @@ impl Listener for OpenTcpListener {
     }
 }
 
+/// Bytes that the system may hold for a connection beyond those that it has sent already: all of them go
+/// ahead of whatever is written next.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_LEN_MAX: u32 = 128 << 10;
+
 #[derive(Debug)]
 struct TcpSocket {
     stream: TcpStream,
@@ -111,6 +116,9 @@ impl TcpSocket {
 
     fn open(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        // Where it cannot be had, small messages wait longer behind large ones.
+        drop(SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_LEN_MAX));
         let peer = PeerAddr::tcp(stream.peer_addr()?, stream.local_addr()?.ip());
         Ok(Self { stream, peer })
     }

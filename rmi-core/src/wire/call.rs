@@ -11,6 +11,7 @@ use super::{
     error::WireError,
     field::{self, Reader},
     message::{CallId, MethodNumber, Slot},
+    payload::Payload,
     reference::{self, Descriptor},
     varint::{self, Gathered},
 };
@@ -72,7 +73,7 @@ pub struct Call {
     /// The references among the arguments.
     pub references: Vec<Descriptor>,
     /// The arguments.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// All of a call but its payload, as written by its sender.
@@ -223,7 +224,7 @@ impl Call {
         let codec = take_codec(&mut reader, flags & CODEC != 0)?;
         let head_len = reader.position();
         body.advance(head_len);
-        Ok(Self { id, target, method, time_left, depth, trace, metadata, codec, references, payload: body })
+        Ok(Self { id, target, method, time_left, depth, trace, metadata, codec, references, payload: body.into() })
     }
 }
 
@@ -328,14 +329,14 @@ mod tests {
             let (id, method) = (CallId(id), MethodNumber(method));
             let time_left = micros.map(|micros| Duration::from_micros(micros.into()));
             let codec = Codec::Postcard;
-            Call { id, target, method, time_left, depth, trace, metadata, codec, references, payload }
+            Call { id, target, method, time_left, depth, trace, metadata, codec, references, payload: payload.into() }
         }
     }
 
     fn encode(call: &Call) -> Bytes {
         let mut out = BytesMut::new();
         call.head().encode_head(&mut out);
-        out.put_slice(&call.payload);
+        call.payload.parts().into_iter().for_each(|part| out.put_slice(part));
         out.freeze()
     }
 
@@ -364,7 +365,7 @@ mod tests {
             metadata: Vec::new(),
             codec: Codec::Postcard,
             references: Vec::new(),
-            payload: Bytes::from_static(b"payload"),
+            payload: Bytes::from_static(b"payload").into(),
         }
     }
 
@@ -379,6 +380,7 @@ mod tests {
     fn the_payload_is_not_copied() {
         let body = encode(&small_call());
         let payload = Call::decode(body.clone(), &Limits::default()).unwrap().payload;
+        let payload = payload.into_bytes();
         assert_eq!(payload.as_ptr(), body[body.len() - payload.len()..].as_ptr());
     }
 

@@ -15,6 +15,10 @@ pub const FRAME_LEN_MAX: usize = 64 << 10;
 /// lane, a part and a total.
 pub const CHUNK_LEN_MAX: usize = FRAME_LEN_MAX - (1 + 5 + 1 + 10);
 
+/// A first chunk with no more data than this stays apart from what follows it: a sender may so let bytes
+/// at the end of a message arrive in memory of their own.
+pub const APART_LEN_MAX: usize = 4 << 10;
+
 const PREFIX_LEN: usize = 4;
 
 /// What a frame is.

@@ -7,8 +7,9 @@ use super::{
     codec::{Decoder, Encoder},
     error::WireError,
     field::{self, Reader},
-    frame::{self, FEATURES, Kind},
+    frame::{self, FEATURES, Frame, Kind},
     hello::Hello,
+    payload,
     reply::Reply,
     resume::{self, LinkId, Resume, ResumeRefused},
     varint,
@@ -268,6 +269,34 @@ impl Message {
         Ok(message)
     }
 
+    /// Reads a message that came in chunks: `front` is its first bytes, and `bulk` all others, which is
+    /// left as it is where only the payload reaches into it.
+    ///
+    /// # Errors
+    /// As those of [`Frame::from_chunks`] and [`decode`](Self::decode).
+    pub fn from_chunks(front: Bytes, bulk: Bytes, limits: &Limits) -> Result<Self, WireError> {
+        if front.is_empty() || bulk.is_empty() {
+            let Frame { kind, body } = Frame::from_chunks(if bulk.is_empty() { front } else { bulk })?;
+            return Self::decode(kind, body, limits);
+        }
+        let Frame { kind, body } = Frame::from_chunks(front.clone())?;
+        match Self::decode(kind, body, limits) {
+            // What stands before a payload says itself where it ends, and so is all in the front.
+            Ok(Self::Call(mut call)) => {
+                call.payload.append(bulk);
+                Ok(Self::Call(call))
+            }
+            Ok(Self::Reply(mut reply)) => {
+                reply.payload.append(bulk);
+                Ok(Self::Reply(reply))
+            }
+            Ok(_) | Err(_) => {
+                let Frame { kind, body } = Frame::from_chunks(payload::join(&front, &bulk))?;
+                Self::decode(kind, body, limits)
+            }
+        }
+    }
+
     /// The kind of its frame.
     #[must_use]
     pub const fn kind(&self) -> Kind {
@@ -300,11 +329,11 @@ impl Message {
             Self::Hello(hello) => hello.encode(out),
             Self::Call(call) => {
                 call.head().encode_head(out);
-                out.put_slice(&call.payload);
+                call.payload.parts().into_iter().for_each(|part| out.put_slice(part));
             }
             Self::Reply(reply) => {
                 reply.head().encode_head(out);
-                out.put_slice(&reply.payload);
+                reply.payload.parts().into_iter().for_each(|part| out.put_slice(part));
             }
             Self::Refusal(refusal) => refusal.encode(out),
             Self::Cancel(Cancel { id }) => varint::put(out, id.0.into()),
@@ -538,7 +567,7 @@ mod tests {
         assert!(matches!(decode_frame(frame), Message::Chunk(chunk) if chunk.data.len() == frame::CHUNK_LEN_MAX));
     }
 
-    fn decode_frame(frame: frame::Frame) -> Message {
+    fn decode_frame(frame: Frame) -> Message {
         Message::decode(frame.kind, frame.body, &Limits::default()).unwrap()
     }
 }

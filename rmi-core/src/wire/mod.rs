@@ -10,6 +10,7 @@ mod field;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod payload;
 pub mod reference;
 pub mod reply;
 pub mod resume;
@@ -31,6 +32,7 @@ pub use message::{
     Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
     Message, MethodNumber, Part, Refusal, Release, Slot,
 };
+pub use payload::{Encoded, Payload};
 pub use reference::{Descriptor, ROUTE_LEN_MAX};
 pub use reply::{Outcome, Reply, ReplyHead};
 pub use resume::{LinkId, Resume, ResumeRefused, Secret, Ticket};

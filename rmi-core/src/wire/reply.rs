@@ -7,6 +7,7 @@ use super::{
     error::WireError,
     field::Reader,
     message::CallId,
+    payload::Payload,
     reference::{self, Descriptor},
     varint,
 };
@@ -33,7 +34,7 @@ pub struct Reply {
     /// The references in the result or error.
     pub references: Vec<Descriptor>,
     /// The result or error.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// All of a reply but its payload, as written by its sender.
@@ -87,7 +88,7 @@ impl Reply {
         let codec = call::take_codec(&mut reader, flags & CODEC != 0)?;
         let head_len = reader.position();
         body.advance(head_len);
-        Ok(Self { id, outcome, codec, references, payload: body })
+        Ok(Self { id, outcome, codec, references, payload: body.into() })
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
             let Ok(reply) = Reply::decode(body.into(), &Limits::default()) else { return Ok(()) };
             let mut out = BytesMut::new();
             reply.head().encode_head(&mut out);
-            out.put_slice(&reply.payload);
+            reply.payload.parts().into_iter().for_each(|part| out.put_slice(part));
             prop_assert_eq!(Reply::decode(out.freeze(), &Limits::default()).unwrap(), reply);
         }
     }

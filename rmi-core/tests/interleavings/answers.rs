@@ -5,13 +5,12 @@ use std::{
     task::{Poll, Wake, Waker},
 };
 
-use bytes::Bytes;
 use loom::{sync::Notify, thread};
 use rmi_core::{
     ErrorKind, ObjectId,
     session::{Answer, CallKey, Received},
     time::Time,
-    wire::{CallId, Codec, Definition, Descriptor, InterfacesNumber, Message, Outcome, Release, Reply},
+    wire::{CallId, Codec, Definition, Descriptor, InterfacesNumber, Message, Outcome, Payload, Release, Reply},
 };
 
 use crate::{
@@ -43,7 +42,7 @@ fn called() -> (Arc<Link>, CallKey) {
 fn answer() -> Message {
     let object = ObjectId::from_bytes([3; 16]);
     let references = vec![Descriptor::Mine { slot: HELD, object, interfaces: InterfacesNumber(0) }];
-    let (id, outcome, codec, payload) = (CallId(0), Outcome::Ok, Codec::Postcard, Bytes::new());
+    let (id, outcome, codec, payload) = (CallId(0), Outcome::Ok, Codec::Postcard, Payload::default());
     Message::Reply(Reply { id, outcome, codec, references, payload })
 }
 

@@ -10,7 +10,7 @@ use rmi_core::{
     object::InterfaceSet,
     session::{CallKey, Directory, Event, Handshake, MethodRef, Passed, Session, StartCall},
     time::Time,
-    wire::{Hello, Message, Slot, Target, split_frame},
+    wire::{Encoded, Hello, Message, Slot, Target, split_frame},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ impl Link {
                 order: ObjectId::from_bytes([1; 16]),
                 method: MethodRef { id: MethodId(300), fingerprint: Fingerprint(7), name: &"demo.Registry.bind" },
                 references: passes.iter().map(|object| passed(object)).collect(),
-                payload: &mut BytesMut::new(),
+                payload: &mut Encoded::default(),
                 deadline: Some(DEADLINE),
                 depth: 0,
                 relayed: false,

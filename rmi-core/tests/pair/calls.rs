@@ -72,7 +72,7 @@ fn a_method_may_answer_with_its_own_error() {
     pair.b().session.reply(call.id, Outcome::Err, Vec::new(), &mut b"overdrawn"[..].into());
     pair.run();
     let Some(Answer::Reply { outcome, payload, .. }) = pair.a().poll(key) else { panic!("no reply") };
-    assert_eq!((outcome, &payload[..]), (Outcome::Err, &b"overdrawn"[..]));
+    assert_eq!((outcome, &payload.into_bytes()[..]), (Outcome::Err, &b"overdrawn"[..]));
 }
 
 #[test]

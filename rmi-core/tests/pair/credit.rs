@@ -137,14 +137,22 @@ fn bytes_come_back_when_they_are_let_go_of_not_when_answered() {
 }
 
 #[test]
-fn a_call_larger_than_the_window_goes_alone() {
+fn small_calls_go_beside_one_larger_than_the_window_and_no_second_one_does() {
     let mut pair = Pair::with(Limits { call_bytes: 100, ..Limits::default() });
-    pair.start(A, Start::service().sized(1, 300_000));
-    pair.start(A, Start::service().sized(2, 1));
-    pair.run();
-    assert_eq!(pair.arrived().len(), 1);
+    let large = |tag| Start::service().sized(tag, 300_000).in_order_of(tag);
+    pair.start(A, large(1));
+    pair.write(A, 100_000);
+    let small = pair.start(A, Start::service().sized(2, 20).in_order_of(2));
+    pair.write(A, 100_000);
+    pair.deliver(A, usize::MAX);
+    assert_eq!(pair.arrived(), [2], "long before the large one");
     answer_one(&mut pair);
-    assert_eq!(pair.arrived().len(), 2);
+    replied(pair.a().poll(small));
+    pair.start(A, large(3));
+    pair.run();
+    assert_eq!(pair.arrived(), [2, 1]);
+    answer_one(&mut pair);
+    assert_eq!(pair.arrived(), [2, 1, 3]);
 }
 
 #[test]

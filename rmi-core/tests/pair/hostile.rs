@@ -8,7 +8,7 @@ use rmi_core::{
     id::{Fingerprint, MethodId},
     wire::{
         Ack, Acquire, Call, CallId, Cancel, Chunk, Closing, Codec, Credit, Definition, Descriptor, Frame, Goodbye,
-        Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Refusal, Release, Reply, Resume,
+        Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Payload, Refusal, Release, Reply, Resume,
         ResumeRefused, Slot, Target, Ticket, WireError, split_frame,
     },
 };
@@ -97,12 +97,12 @@ fn call(id: u32) -> Call {
         metadata: Vec::new(),
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: Bytes::new(),
+        payload: Payload::default(),
     }
 }
 
 fn sized(id: u32, len: usize) -> Message {
-    Message::Call(Call { payload: vec![0; len].into(), ..call(id) })
+    Message::Call(Call { payload: Bytes::from(vec![0; len]).into(), ..call(id) })
 }
 
 fn reply(id: u32) -> Reply {
@@ -111,7 +111,7 @@ fn reply(id: u32) -> Reply {
         outcome: Outcome::Ok,
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: Bytes::new(),
+        payload: Payload::default(),
     }
 }
 
@@ -158,7 +158,7 @@ fn a_second_answer() {
 #[test]
 fn an_answer_to_an_acquire_that_is_none() {
     let why = "the peer answered an acquire with something else than a reference";
-    let full = Reply { payload: Bytes::from_static(b"x"), references: vec![mine(slot(0, 0))], ..reply(0) };
+    let full = Reply { payload: Bytes::from_static(b"x").into(), references: vec![mine(slot(0, 0))], ..reply(0) };
     let two = Reply { references: vec![mine(slot(0, 0)), mine(slot(1, 0))], ..reply(0) };
     let error = Reply { outcome: Outcome::Err, references: vec![mine(slot(0, 0))], ..reply(0) };
     for answer in [reply(0), full, two, error] {

@@ -44,7 +44,7 @@ fn call_with(pair: &mut Pair, references: Vec<Passed<Obj>>, name: &str) -> Resul
             order: ObjectId::from_bytes([0; 16]),
             method,
             references,
-            payload: &mut bytes::BytesMut::new(),
+            payload: &mut rmi_core::wire::Encoded::default(),
             deadline: None,
             depth: 0,
             relayed: false,
@@ -101,7 +101,7 @@ fn an_interface_list_that_no_peer_accepts_makes_its_reply_a_refusal() {
         pair.run();
         let call = pair.b().take_call();
         let (passed, alive) = with_interfaces(names);
-        pair.b().session.reply(call.id, Outcome::Ok, vec![passed], &mut bytes::BytesMut::new());
+        pair.b().session.reply(call.id, Outcome::Ok, vec![passed], &mut rmi_core::wire::Encoded::default());
         pair.b().carry_out();
         pair.run();
         assert_eq!(failed(pair.a().poll(key)), (kind, Certainty::Executed));

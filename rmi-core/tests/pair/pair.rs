@@ -222,7 +222,7 @@ impl Pair {
 #[track_caller]
 pub(crate) fn replied(answer: Option<Answer<Obj>>) -> Vec<u8> {
     match answer {
-        Some(Answer::Reply { payload, .. }) => payload.to_vec(),
+        Some(Answer::Reply { payload, .. }) => payload.into_bytes().to_vec(),
         other => panic!("no reply: {other:?}"),
     }
 }

@@ -20,7 +20,7 @@ use rmi_core::{
         ServedId, Session, StartCall,
     },
     time::Time,
-    wire::{Frame, Hello, LinkId, Message, Outcome, Target, Ticket, WireError, split_frame},
+    wire::{Encoded, Frame, Hello, LinkId, Message, Outcome, Target, Ticket, WireError, split_frame},
 };
 
 use crate::object::{Dropped, Exported, Obj};
@@ -171,7 +171,7 @@ impl Side {
         let Start { target, order, method, payload, references, deadline, depth } = start;
         let references = references.iter().map(|object| self.pass(object)).collect();
         let method = MethodRef { id: MethodId(fnv(method)), fingerprint: Fingerprint(7), name: &method };
-        let mut payload = BytesMut::from(&payload[..]);
+        let mut payload = encoded(payload);
         let call =
             StartCall { target, order, method, references, payload: &mut payload, deadline, depth, relayed: false };
         let started = self.session.start_call(now, call);
@@ -257,6 +257,7 @@ impl Side {
                     ArrivedTarget::Object(object) => (Some(object), None),
                     ArrivedTarget::Service(name) => (None, Some(name)),
                 };
+                let payload = payload.into_bytes();
                 self.dispatched.push(payload.slice(..payload.len().min(8)));
                 let references = self.receive(references);
                 self.calls.push(Served { id, object, service, references, payload, cost, deadline, depth });
@@ -298,7 +299,7 @@ impl Side {
 
     pub(crate) fn reply(&mut self, id: ServedId, payload: &[u8], references: &[&Obj]) {
         let references = references.iter().map(|&object| self.pass(object)).collect();
-        self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload));
+        self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload).into());
         self.carry_out();
     }
 
@@ -331,6 +332,13 @@ pub(crate) fn connect(nodes: [NodeId; 2], limits: &[Limits; 2], lease: Duration)
         let frame = split_frame(&mut handshakes[1 - side].hello()).unwrap().unwrap();
         handshakes[side].handle_frame(&frame).unwrap()
     })
+}
+
+/// As an encoder makes it of four bytes, and of a byte string where more are left.
+fn encoded(payload: Vec<u8>) -> Encoded {
+    let mut bulk = Bytes::from(payload);
+    let front = BytesMut::from(bulk.split_to(bulk.len().min(4)));
+    Encoded::new(front, (!bulk.is_empty()).then_some(bulk))
 }
 
 fn fnv(text: &str) -> u64 {

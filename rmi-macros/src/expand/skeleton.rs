@@ -60,9 +60,9 @@ fn arm(interface: &Ident, index: usize, method: &Method) -> TokenStream {
         #id => ::core::result::Result::Ok(__rmi::IncomingCall::serve(
             __call,
             &#constant,
-            move |__request, __responder| __rmi::Box::pin(async move {
+            move |mut __request, __responder| __rmi::Box::pin(async move {
+                let mut __arguments = __rmi::Request::arguments(&mut __request);
                 let __decoded = (|| {
-                    let mut __arguments = __rmi::Request::arguments(&__request);
                     #(#decode)*
                     __rmi::ArgumentDecoder::finish(__arguments)?;
                     ::core::result::Result::Ok::<_, __rmi::RemoteError>((#(#locals,)*))

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Path;
 
-use super::{argument_codec, result_codec};
+use super::{argument_codec, owned_argument, result_codec};
 use crate::{
     model::{Interface, Method},
     names,
@@ -27,16 +27,24 @@ fn implement(index: usize, method: &Method) -> TokenStream {
     let constant = names::method(index);
     let result = result_codec(method);
     let out = if parameters.is_empty() { quote!(_) } else { quote!(__out) };
-    let encode = parameters.iter().map(|parameter| {
+    let (mut own, mut encode) = (Vec::new(), Vec::new());
+    for parameter in parameters {
         let ident = &parameter.ident;
-        let codec = argument_codec(parameter);
-        let value = if parameter.by_reference { quote!(#ident) } else { quote!(&#ident) };
-        quote!(#codec.encode(__out, #value);)
-    });
+        if parameter.by_reference {
+            let codec = argument_codec(parameter);
+            encode.push(quote!(#codec.encode(__out, #ident);));
+        } else {
+            // Kept in a form that can be sent without a copy, more than once.
+            let (owned, codec) = owned_argument(parameter);
+            own.push(quote!(let #ident = #owned;));
+            encode.push(quote!(#codec.encode(__out, &#ident);));
+        }
+    }
     quote! {
         #(#cfgs)*
         #sig {
-            use __rmi::{BulkArg as _, BulkRet as _, SerdeArg as _, SerdeRet as _};
+            use __rmi::{BulkArg as _, BulkOwned as _, BulkRet as _, SerdeArg as _, SerdeOwned as _, SerdeRet as _};
+            #(#own)*
             // Called again where the call goes again; it owns the arguments until then.
             let mut __encode = move |#out: &mut __rmi::ArgumentEncoder| {
                 #(#encode)*

@@ -14,7 +14,7 @@ use crate::{limits::Limits, wire::varint};
 
 /// Reads values off a message, within the bounds of its receiver. All values of one message share
 /// the bounds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decoder<'m> {
     input: &'m Bytes,
     rest: &'m [u8],
@@ -75,6 +75,27 @@ impl<'m> Decoder<'m> {
     #[inline]
     pub fn shared_bytes(&mut self) -> Result<Bytes, DecodeError> {
         self.bytes().map(|bytes| self.input.slice_ref(bytes))
+    }
+
+    /// What was not read.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'m [u8] {
+        self.rest
+    }
+
+    /// Reads on in another input, within what is left of the bounds.
+    pub(crate) fn go_on_in(&mut self, input: &'m Bytes) {
+        (self.input, self.rest) = (input, input);
+    }
+
+    /// Whether the next value is this many bytes, and the input ends where they begin. Then it is read.
+    pub(crate) fn ends_before_bytes(&mut self, len: usize) -> bool {
+        let before = self.rest;
+        if self.varint::<64>().is_ok_and(|read| read == len as u64) && self.rest.is_empty() {
+            return true;
+        }
+        self.rest = before;
+        false
     }
 
     /// Ends the message.

@@ -42,8 +42,19 @@ impl Encoder {
     /// Appends bytes in one copy; equal to a `Vec<u8>` encoded as a value.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.varint(bytes.len() as u64);
+        self.len_of_bytes(bytes.len());
         self.extend(bytes);
+    }
+
+    /// Appends what precedes so many bytes.
+    #[inline]
+    pub(crate) fn len_of_bytes(&mut self, len: usize) {
+        self.varint(len as u64);
+    }
+
+    /// Appends what is encoded.
+    pub(crate) fn raw(&mut self, encoded: &[u8]) {
+        self.extend(encoded);
     }
 
     /// How long the buffer is.

@@ -137,7 +137,7 @@ fn call(target: Target, payload: &'static [u8]) -> Call {
         metadata: Vec::new(),
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: Bytes::from_static(payload),
+        payload: Bytes::from_static(payload).into(),
     }
 }
 
@@ -213,12 +213,12 @@ fn answers() -> Vec<Case> {
         outcome: Outcome::Ok,
         codec: Codec::Postcard,
         references: Vec::new(),
-        payload: Bytes::from_static(&[0x54]),
+        payload: Bytes::from_static(&[0x54]).into(),
     };
     let err = Reply {
         outcome: Outcome::Err,
         references: vec![Descriptor::Yours(SLOT)],
-        payload: Bytes::from_static(&[0x01, 0x00]),
+        payload: Bytes::from_static(&[0x01, 0x00]).into(),
         ..ok.clone()
     };
     vec![

@@ -233,7 +233,7 @@ impl World {
             Answer::Failed(error) => End::Failed(error.kind(), error.certainty()),
             Answer::Reply { payload, references, .. } => {
                 if order.is_some() {
-                    assert_eq!(tag_of(&payload), tag, "the answer of another call");
+                    assert_eq!(tag_of(&payload.into_bytes()), tag, "the answer of another call");
                 }
                 let references = self.pair.sides[side].receive(references);
                 self.take(side, references, keep);
