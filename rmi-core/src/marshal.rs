@@ -121,7 +121,7 @@ pub(crate) fn take(index: u32) -> Option<Option<Referent>> {
 pub struct ArgumentEncoder {
     encoder: Encoder,
     /// The content of the last value, where that is many bytes.
-    bulk: Option<Bytes>,
+    bulk: Option<Box<Bytes>>,
     scope: Scope,
     failed: Option<RemoteError>,
 }
@@ -141,6 +141,7 @@ impl ArgumentEncoder {
     }
 
     /// Appends a value.
+    #[inline]
     pub fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         if self.failed.is_some() {
             return;
@@ -175,13 +176,20 @@ impl ArgumentEncoder {
         if self.failed.is_none() {
             self.take_in_bulk();
             self.encoder.len_of_bytes(bulk.len());
-            self.bulk = Some(bulk);
+            self.bulk = Some(Box::new(bulk));
         }
     }
 
     /// What was the last value is not: its content goes to the others.
     #[inline]
     fn take_in_bulk(&mut self) {
+        if self.bulk.is_some() {
+            self.append_bulk();
+        }
+    }
+
+    #[cold]
+    fn append_bulk(&mut self) {
         if let Some(bulk) = self.bulk.take() {
             self.encoder.raw(&bulk);
         }
@@ -237,17 +245,21 @@ impl<'m> ArgumentDecoder<'m> {
     /// # Errors
     ///
     /// Where the payload holds no such value, or one beyond the limits.
+    #[inline]
     pub fn value<T: Deserialize<'m>>(&mut self) -> Result<T, RemoteError> {
-        if self.bulk.is_some() {
-            let before = self.decoder.clone();
-            if let Ok(value) = self.decoder.value() {
-                return Ok(value);
-            }
+        let decoded = if self.bulk.is_none() { self.decoder.value() } else { self.value_before_bulk() };
+        decoded.map_err(undecodable)
+    }
+
+    #[cold]
+    fn value_before_bulk<T: Deserialize<'m>>(&mut self) -> Result<T, DecodeError> {
+        let before = self.decoder.clone();
+        self.decoder.value().or_else(|_| {
             // It may go on in the bulk.
             self.decoder = before;
             join_bulk(&mut self.decoder, &mut self.bulk);
-        }
-        self.decoder.value().map_err(undecodable)
+            self.decoder.value()
+        })
     }
 
     /// The bulk, where it is just the content of the next value, which is bytes.
@@ -308,14 +320,17 @@ impl<'m> ArgumentDecoder<'m> {
     ///
     /// Where something is left: the sides disagree on the signature, or on the fields of a type
     /// that travels by copy.
+    #[inline]
     pub fn finish(mut self) -> Result<(), RemoteError> {
-        join_bulk(&mut self.decoder, &mut self.bulk);
+        if self.bulk.is_some() {
+            join_bulk(&mut self.decoder, &mut self.bulk);
+        }
         self.decoder.finish().map_err(undecodable)
     }
 }
 
 /// Makes one piece of what is left to be decoded.
-#[inline]
+#[cold]
 fn join_bulk<'m>(decoder: &mut Decoder<'m>, bulk: &mut Option<&'m mut Bytes>) {
     if let Some(bulk) = bulk.take() {
         *bulk = join(decoder.rest(), bulk);
@@ -324,6 +339,7 @@ fn join_bulk<'m>(decoder: &mut Decoder<'m>, bulk: &mut Option<&'m mut Bytes>) {
 }
 
 /// Arguments that cannot be decoded do not run. Who decodes a result knows better.
+#[cold]
 fn undecodable(error: DecodeError) -> RemoteError {
     RemoteError::from(error).with_certainty(Certainty::NotExecuted)
 }
@@ -409,7 +425,7 @@ mod tests {
         // What follows the first value, two bytes long.
         let left = RemoteError::from(left(&whole.slice(2..))).message().to_owned();
         for cut in 1..whole.len() {
-            let cut = || Encoded::new(whole[..cut].into(), Some(whole.slice(cut..))).take();
+            let cut = || Encoded::new(whole[..cut].into(), Some(Box::new(whole.slice(cut..)))).take();
             let decoded = decode(&mut cut(), |from| {
                 Ok((from.value()?, from.value()?, from.value()?, from.owned_bytes()?, from.value()?))
             });

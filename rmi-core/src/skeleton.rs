@@ -2,8 +2,6 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
-use parking_lot::Mutex;
-
 use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
@@ -66,7 +64,7 @@ pub struct Request {
     pub(crate) payload: Payload,
     /// The byte credit that it takes of the caller.
     pub(crate) cost: Cost,
-    pub(crate) references: Mutex<Vec<Referent>>,
+    pub(crate) references: Vec<Referent>,
     pub(crate) line: Arc<Line>,
 }
 
@@ -74,7 +72,7 @@ impl Request {
     /// Decodes the arguments, once.
     #[must_use]
     pub fn arguments(&mut self) -> ArgumentDecoder<'_> {
-        let references = std::mem::take(self.references.get_mut());
+        let references = std::mem::take(&mut self.references);
         ArgumentDecoder::new(&mut self.payload, references, self.line.link.limits())
     }
 }

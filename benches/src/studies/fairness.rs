@@ -2,6 +2,7 @@
 
 use std::{
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use clap::ValueEnum;
 use rmi::Remote;
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     Findings, bar, course,
@@ -89,23 +90,29 @@ pub(super) async fn disturb(
 ) -> Result<()> {
     let end = Instant::now() + duration;
     let body = Bytes::from(vec![7; if kind == Disturbance::Transfer { TRANSFER_LEN } else { 0 }]);
+    let answered = Arc::new(Notify::new());
     for _ in 0..kind.callers() {
-        let (desk, body) = (desk.clone(), body.clone());
+        let (desk, body, answered) = (desk.clone(), body.clone(), answered.clone());
         tasks.spawn(async move {
             let mut told = Told::default();
             let mut flow = ControlFlow::Continue(());
             while flow.is_continue() {
                 told.calls += 1;
                 told.errors += u64::from(!kind.call(&desk, &body).await);
+                answered.notify_one();
                 let is_over = kind == Disturbance::Deaf || Instant::now() >= end;
                 flow = if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
             told
         });
     }
-    // Long enough for the first to arrive; the deaf one is to be stopped with its calls on their way.
-    let pause = if kind == Disturbance::Deaf { 5 } else { 50 };
-    tokio::time::sleep(Duration::from_millis(pause)).await;
+    if kind == Disturbance::Deaf {
+        // It is to be stopped with its replies on their way.
+        answered.notified().await;
+    } else {
+        // Long enough for the first to arrive.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 
@@ -143,8 +150,8 @@ pub(super) fn study(quick: bool) -> Result<Findings> {
         format!("small calls one after the other, a millisecond apart, for {millis} ms, to another object than the disturbance"),
         "the ratio is to the p99 of the same calls on the same connection just before, undisturbed".to_owned(),
         "on current_thread a handler that blocks stops everything for its time: such a call waits up to 50 ms by nature".to_owned(),
-        "replies that nobody reads: the client is stopped with its calls on their way, and goes on afterwards; it can measure nothing itself".to_owned(),
-        "memory is resident; its peak is that of the disturbed time".to_owned(),
+        "replies that nobody reads: the client is stopped when the first has come, and goes on afterwards; it can measure nothing itself".to_owned(),
+        "memory is resident; its peak is that of the disturbed time and of what follows until all is answered".to_owned(),
     ];
     Ok(Findings { title: "Fairness", legend, sections: vec![("Small calls beside a disturbance", table)] })
 }
@@ -189,12 +196,12 @@ fn at(
         stop(near)?;
     }
     let busy = measure(near, &mut far)?;
-    let most = peak(server);
     if kind == Disturbance::Deaf {
         go_on(near)?;
     }
     near.tell("calm")?;
     let calm = near.expect("calm")?;
+    let most = peak(server);
     let disturbing = match calm.split_once(' ') {
         Some((calls, "0")) => calls.to_owned(),
         Some((calls, errors)) => format!("{calls}, {errors} failed"),

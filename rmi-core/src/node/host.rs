@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Node, WeakNode, relay::Relayed};
@@ -48,8 +47,7 @@ impl Host<Referent> for Node {
         let link = &line.link;
         let references = call.references.into_iter().map(|reference| self.receive(link, reference)).collect();
         let responder = Responder::new(line.clone(), call.id);
-        let request =
-            Request { payload: call.payload, cost: call.cost, references: Mutex::new(references), line: line.clone() };
+        let request = Request { payload: call.payload, cost: call.cost, references, line: line.clone() };
         if call.depth > self.limits().depth {
             let (depth, limit) = (call.depth, self.limits().depth);
             let message = format!("calls nest {depth} deep, and may {limit} deep");

@@ -60,7 +60,7 @@ impl Node {
         call: &Relayed,
     ) -> Result<(Arc<Link<Referent>>, Answer<Referent>), RemoteError> {
         let Relayed { method, fingerprint, name, request, deadline, depth } = call;
-        let references = std::mem::take(&mut *request.references.lock());
+        let references = &request.references;
         let start = |Start { link, target }: Start| {
             let passed = references.iter().map(|referent| referent.pass(self, &link)).collect::<Result<Vec<_>, _>>()?;
             let start = StartCall {

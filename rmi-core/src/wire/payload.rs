@@ -11,13 +11,14 @@ pub const BULK_LEN_MIN: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub struct Encoded {
     front: BytesMut,
-    bulk: Option<Bytes>,
+    /// Boxed: most have none.
+    bulk: Option<Box<Bytes>>,
 }
 
 impl Encoded {
     /// Values that are encoded in `front`, and the content of the last one, where that is bytes.
     #[must_use]
-    pub fn new(front: BytesMut, bulk: Option<Bytes>) -> Self {
+    pub fn new(front: BytesMut, bulk: Option<Box<Bytes>>) -> Self {
         Self { front, bulk }
     }
 
@@ -25,7 +26,7 @@ impl Encoded {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.front.len() + self.bulk.as_ref().map_or(0, Bytes::len)
+        self.front.len() + self.bulk.as_ref().map_or(0, |bulk| bulk.len())
     }
 
     /// Whether no value takes a byte.
@@ -44,10 +45,17 @@ impl Encoded {
     #[inline]
     pub(crate) fn append_to(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(&self.front);
+        self.front.clear();
+        if self.bulk.is_some() {
+            self.append_bulk_to(out);
+        }
+    }
+
+    #[cold]
+    fn append_bulk_to(&mut self, out: &mut BytesMut) {
         if let Some(bulk) = self.bulk.take() {
             out.extend_from_slice(&bulk);
         }
-        self.front.clear();
     }
 
     /// Takes it apart: what goes with the head of the message, to which it is added, and what goes behind.
@@ -57,7 +65,7 @@ impl Encoded {
             Some(bulk) => {
                 head.extend_from_slice(&self.front);
                 self.front.clear();
-                (bulk, true)
+                (*bulk, true)
             }
             None => (self.front.split().freeze(), false),
         }
@@ -65,7 +73,7 @@ impl Encoded {
 
     /// Takes it, to be sent later. The buffer stays.
     pub(crate) fn take(&mut self) -> Payload {
-        let payload = Payload { front: Bytes::copy_from_slice(&self.front), bulk: self.bulk.take().map(Box::new) };
+        let payload = Payload { front: Bytes::copy_from_slice(&self.front), bulk: self.bulk.take() };
         self.front.clear();
         payload
     }
@@ -96,7 +104,7 @@ impl From<&[u8]> for Encoded {
 
 impl From<Payload> for Encoded {
     fn from(payload: Payload) -> Self {
-        Self { front: payload.front.into(), bulk: payload.bulk.map(|bulk| *bulk) }
+        Self { front: payload.front.into(), bulk: payload.bulk }
     }
 }
 

@@ -338,7 +338,7 @@ pub(crate) fn connect(nodes: [NodeId; 2], limits: &[Limits; 2], lease: Duration)
 fn encoded(payload: Vec<u8>) -> Encoded {
     let mut bulk = Bytes::from(payload);
     let front = BytesMut::from(bulk.split_to(bulk.len().min(4)));
-    Encoded::new(front, (!bulk.is_empty()).then_some(bulk))
+    Encoded::new(front, (!bulk.is_empty()).then(|| Box::new(bulk)))
 }
 
 fn fnv(text: &str) -> u64 {
