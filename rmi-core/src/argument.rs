@@ -11,12 +11,10 @@ use std::{fmt, marker::PhantomData};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use tokio::runtime::Handle;
-
 use crate::{
-    connection::{GIVEN_BACK_LEN_MIN, give_back},
     error::{Certainty, RemoteError, Returned},
     marshal::{ArgumentDecoder, ArgumentEncoder},
+    memory::{self, KEPT_LEN_MIN},
     skeleton::Responder,
     stub::Answer,
     wire::Outcome as Verdict,
@@ -137,12 +135,8 @@ pub struct OwnedBytes(Bytes);
 
 impl Drop for OwnedBytes {
     fn drop(&mut self) {
-        let len = self.0.len();
-        if len >= GIVEN_BACK_LEN_MIN
-            && self.0.is_unique()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            give_back(std::mem::take(&mut self.0), len, &runtime);
+        if self.0.len() >= KEPT_LEN_MIN {
+            memory::keep(std::mem::take(&mut self.0));
         }
     }
 }

@@ -33,6 +33,7 @@ mod gate;
 mod import;
 pub mod interface;
 pub mod marshal;
+mod memory;
 mod named;
 mod node;
 mod options;

@@ -3,10 +3,10 @@
 //! One task per connection, the [`Driver`], reads, dispatches and flushes. Callers on any task
 //! lock the session for a step, and write themselves where they are alone.
 
+mod ageing;
 mod calling;
 mod dispatch;
 mod driver;
-mod memory;
 mod suspended;
 
 use std::{
@@ -26,10 +26,10 @@ use tokio::{
     time::Instant,
 };
 
+use self::ageing::age_memory;
 pub(crate) use self::{
     calling::{AtOnce, Left, Started},
     driver::{Driver, Host},
-    memory::{GIVEN_BACK_LEN_MIN, give_back},
     suspended::{Carrier, From, Redial, Unresumed},
 };
 use crate::{
@@ -37,8 +37,9 @@ use crate::{
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     limits::Limits,
+    memory,
     object::Whereabouts,
-    session::{Counts, Directory, KnownMethod, Peer, Session, Spent},
+    session::{Counts, Directory, KnownMethod, Peer, Session},
     time::Time,
     transport::{PeerAddr, Socket},
     wire::{LinkId, MethodNumber, Slot},
@@ -216,8 +217,9 @@ impl<O: Kept> Link<O> {
             waker.wake();
         }
         self.discard(effects.garbage);
-        for Spent { bytes, len } in effects.spent {
-            give_back(bytes, len, &self.runtime);
+        if !effects.spent.is_empty() {
+            age_memory(&self.runtime);
+            effects.spent.into_iter().for_each(memory::keep);
         }
     }
 

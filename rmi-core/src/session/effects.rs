@@ -13,17 +13,8 @@ pub struct Effects<O> {
     pub wakers: Vec<Waker>,
     /// Objects that nothing on this link keeps any more.
     pub garbage: Vec<O>,
-    /// Large messages that have left.
-    pub spent: Vec<Spent>,
-}
-
-/// Memory of a message that has left: giving it back may take its time.
-#[derive(Debug)]
-pub struct Spent {
-    /// The last hold on it.
-    pub bytes: Bytes,
-    /// How much it is.
-    pub len: usize,
+    /// Memory of large messages that have left, which others may hold too.
+    pub spent: Vec<Bytes>,
 }
 
 impl<O> Default for Effects<O> {

@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 
 use super::{Directory, Event, Session, assembly::is_apart};
 use crate::{
+    memory,
     time::Time,
     wire::{
         Kind, WireError,
@@ -140,6 +141,12 @@ const TRUST: usize = 128;
 /// copy what is there, and only as bytes arrive, since the length is only what the peer says.
 pub(super) fn make_room(bytes: &mut BytesMut, more: usize, len_max: usize) {
     if bytes.capacity() - bytes.len() >= more {
+        return;
+    }
+    if bytes.is_empty()
+        && let Some(kept) = memory::take(len_max)
+    {
+        *bytes = kept;
         return;
     }
     let needed = bytes.len().saturating_add(more);

@@ -53,7 +53,7 @@ pub use self::{
     calling::StartCall,
     calls::{Answer, CallKey},
     definitions::{KnownMethod, MethodRef},
-    effects::{Effects, Spent},
+    effects::Effects,
     handshake::{Established, Handshake, HandshakeError},
     intake::Intake,
     outbox::Slices,

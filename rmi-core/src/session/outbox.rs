@@ -5,12 +5,10 @@ use std::{io::IoSlice, ops::Deref};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{
-    effects::Spent,
-    lanes::{Cut, Lanes, Outgoing, skip},
-};
+use super::lanes::{Cut, Lanes, Outgoing, skip};
 use crate::{
     id::ObjectId,
+    memory::KEPT_LEN_MIN,
     wire::{
         frame::CHUNK_LEN_MAX,
         message::{CallId, Slot},
@@ -151,15 +149,15 @@ impl<O> Outbox<O> {
         slices
     }
 
-    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before. What this
-    /// let go of last is added to `spent`.
-    pub(crate) fn advance(&mut self, written: usize, spent: &mut Vec<Spent>) {
+    /// The peer's socket took this many bytes of what [`slices`](Self::slices) gave just before. The memory
+    /// of large messages that this lets go of is added to `spent`.
+    pub(crate) fn advance(&mut self, written: usize, spent: &mut Vec<Bytes>) {
         let mut left = written;
         if let Some(Begun { parts, message_len }) = &mut self.begun {
             left -= skip(parts, left);
             if parts.iter().all(Bytes::is_empty) {
                 let [_, _, tail] = std::mem::take(parts);
-                spent.extend(tail.is_unique().then_some(Spent { bytes: tail, len: *message_len }));
+                spent.extend((*message_len >= KEPT_LEN_MIN).then_some(tail));
                 self.begun = None;
             }
         }
@@ -183,7 +181,7 @@ impl<O> Outbox<O> {
                 let (message, behind) = lane.finish();
                 if let Some(mut message) = message {
                     let tail = std::mem::take(&mut message.tail);
-                    spent.extend(tail.is_unique().then_some(Spent { bytes: tail, len: message_len }));
+                    spent.extend((message_len >= KEPT_LEN_MIN).then_some(tail));
                     self.done.push(Done::of(message));
                 }
                 let small = self.lanes.restart(behind);

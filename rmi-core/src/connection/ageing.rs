@@ -1,0 +1,40 @@
+//! Gives memory back that no message has used for a while.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::memory;
+
+/// How often it is looked at. What is not used between two looks goes.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Ages the memory that is kept, for as long as there is any.
+pub(super) fn age_memory(runtime: &Handle) {
+    if memory::begin_ageing() {
+        runtime.spawn(async {
+            let ageing = Ageing;
+            loop {
+                tokio::time::sleep(PERIOD).await;
+                // It takes many milliseconds where much is given back.
+                let aged = tokio::task::spawn_blocking(memory::age).await;
+                match aged {
+                    Ok(true) => {}
+                    // Nothing is left: the next to keep something begins anew.
+                    Ok(false) => return std::mem::forget(ageing),
+                    // The runtime is ending.
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+}
+
+/// A runtime that ends takes the task with it.
+struct Ageing;
+
+impl Drop for Ageing {
+    fn drop(&mut self) {
+        memory::clear();
+    }
+}
