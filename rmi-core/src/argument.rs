@@ -136,7 +136,7 @@ pub struct OwnedBytes(Bytes);
 impl Drop for OwnedBytes {
     fn drop(&mut self) {
         if self.0.len() >= KEPT_LEN_MIN {
-            memory::keep(std::mem::take(&mut self.0));
+            memory::release(memory::keep(std::mem::take(&mut self.0)));
         }
     }
 }

@@ -31,13 +31,15 @@ pub(crate) fn take(len: usize) -> Option<BytesMut> {
 }
 
 /// Keeps memory that held a message, while somebody ages what is kept, and where this is the last hold on it.
-pub(crate) fn keep(bytes: Bytes) {
-    if bytes.is_unique() {
-        let mut memory = Vec::from(bytes);
-        memory.clear();
-        let left = SPARE.lock().keep(memory);
-        left.into_iter().for_each(release);
+/// Returns what finds no place.
+#[must_use = "it is to be released"]
+pub(crate) fn keep(bytes: Bytes) -> Vec<Vec<u8>> {
+    if !bytes.is_unique() {
+        return Vec::new();
     }
+    let mut memory = Vec::from(bytes);
+    memory.clear();
+    SPARE.lock().keep(memory)
 }
 
 /// Whether whoever asks is to [`age`] from now on what is kept.
@@ -48,7 +50,7 @@ pub(crate) fn begin_ageing() -> bool {
 /// Gives back what was not used since the last time. Whether anything is left to be aged.
 pub(crate) fn age() -> bool {
     let (old, goes_on) = SPARE.lock().age();
-    old.into_iter().for_each(release);
+    release(old);
     goes_on
 }
 
@@ -59,9 +61,11 @@ pub(crate) fn clear() {
 }
 
 /// Gives memory back little by little, so that others get some in between.
-fn release(mut memory: Vec<u8>) {
-    while memory.capacity() > STEP_LEN {
-        memory.shrink_to(memory.capacity() - STEP_LEN);
+pub(crate) fn release(memory: Vec<Vec<u8>>) {
+    for mut piece in memory {
+        while piece.capacity() > STEP_LEN {
+            piece.shrink_to(piece.capacity() - STEP_LEN);
+        }
     }
 }
 
@@ -166,11 +170,11 @@ mod tests {
         assert!(begin_ageing());
         assert!(!begin_ageing(), "one is enough");
         let mut sent = Bytes::from(vec![7; 5 << 20]);
-        keep(sent.clone());
+        assert!(keep(sent.clone()).is_empty());
         assert!(take(5 << 20).is_none(), "somebody else holds it");
         // As it is once all has been written.
         sent.advance(5 << 20);
-        keep(sent);
+        assert!(keep(sent).is_empty());
         let taken = take(5 << 20).unwrap();
         assert_eq!((taken.len(), taken.capacity()), (0, 5 << 20));
         assert!(!age());

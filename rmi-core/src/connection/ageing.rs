@@ -1,7 +1,8 @@
-//! Gives memory back that no message has used for a while.
+//! Keeps the memory of messages that have left, and gives back what none has used for a while.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::memory;
@@ -9,8 +10,16 @@ use crate::memory;
 /// How often it is looked at. What is not used between two looks goes.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Ages the memory that is kept, for as long as there is any.
-pub(super) fn age_memory(runtime: &Handle) {
+/// Keeps what is the last hold on its memory, and ages what is kept, for as long as there is any.
+pub(super) fn keep_memory(spent: Vec<Bytes>, runtime: &Handle) {
+    age_memory(runtime);
+    let left: Vec<_> = spent.into_iter().flat_map(memory::keep).collect();
+    if !left.is_empty() {
+        runtime.spawn_blocking(|| memory::release(left));
+    }
+}
+
+fn age_memory(runtime: &Handle) {
     if memory::begin_ageing() {
         runtime.spawn(async {
             let ageing = Ageing;

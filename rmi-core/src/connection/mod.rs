@@ -26,7 +26,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::ageing::age_memory;
+use self::ageing::keep_memory;
 pub(crate) use self::{
     calling::{AtOnce, Left, Started},
     driver::{Driver, Host},
@@ -37,7 +37,6 @@ use crate::{
     error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     limits::Limits,
-    memory,
     object::Whereabouts,
     session::{Counts, Directory, KnownMethod, Peer, Session},
     time::Time,
@@ -218,8 +217,7 @@ impl<O: Kept> Link<O> {
         }
         self.discard(effects.garbage);
         if !effects.spent.is_empty() {
-            age_memory(&self.runtime);
-            effects.spent.into_iter().for_each(memory::keep);
+            keep_memory(effects.spent, &self.runtime);
         }
     }
 
