@@ -21,8 +21,9 @@ pub(super) fn keep_memory(spent: Vec<Bytes>, runtime: &Handle) {
 
 fn age_memory(runtime: &Handle) {
     if memory::begin_ageing() {
-        runtime.spawn(async {
-            let ageing = Ageing;
+        // It is there before the task is polled: a runtime that is ending never does.
+        let ageing = Ageing;
+        runtime.spawn(async move {
             loop {
                 tokio::time::sleep(PERIOD).await;
                 // It takes many milliseconds where much is given back.
@@ -45,5 +46,28 @@ struct Ageing;
 impl Drop for Ageing {
     fn drop(&mut self) {
         memory::clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_ends_leaves_no_memory_that_nobody_ages() {
+        for polls in [0, 1] {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            keep_memory(vec![vec![0; memory::KEPT_LEN_MIN].into()], runtime.handle());
+            runtime.block_on(async {
+                for _ in 0..polls {
+                    tokio::task::yield_now().await;
+                }
+            });
+            assert!(!memory::begin_ageing(), "the runtime's task does");
+            drop(runtime);
+            assert!(memory::take(memory::KEPT_LEN_MIN).is_none());
+            assert!(memory::begin_ageing(), "nobody does after {polls} polls");
+            memory::clear();
+        }
     }
 }

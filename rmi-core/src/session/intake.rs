@@ -143,6 +143,7 @@ pub(super) fn make_room(bytes: &mut BytesMut, more: usize, len_max: usize) {
     if bytes.capacity() - bytes.len() >= more {
         return;
     }
+    // Memory that is kept is there whether the message comes or not.
     if bytes.is_empty()
         && let Some(kept) = memory::take(len_max)
     {
