@@ -10,6 +10,7 @@ mod environment;
 mod figure;
 mod measure;
 mod object;
+mod profile;
 mod record;
 mod table;
 mod valgrind;
@@ -27,6 +28,7 @@ fn main() -> Result<ExitCode> {
         ["serve"] => serve(),
         ["call", case, url, calls] => call(Case::named(case)?, url, calls.parse()?),
         ["--write"] => write(),
+        ["--profile", cases @ ..] if !cases.is_empty() => profile(cases),
         only => check(&chosen(only)?),
     }
 }
@@ -69,6 +71,18 @@ fn check(cases: &[Case]) -> Result<ExitCode> {
         println!("{line}");
     }
     Ok(if changes.iter().any(Change::is_failure) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Tells where the instructions of these cases go.
+fn profile(cases: &[&str]) -> Result<ExitCode> {
+    Environment::detect()?;
+    let cases = cases.iter().map(|name| Case::named(name)).collect::<Result<Vec<_>>>()?;
+    let cores = cores();
+    for case in cases {
+        eprintln!("counting {case}");
+        print!("{}", profile::profile(case, &cores)?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Counts, compares and records.

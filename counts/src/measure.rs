@@ -1,6 +1,9 @@
 //! How a case is counted.
 
-use std::thread;
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
 
 use anyhow::{Result, anyhow};
 
@@ -32,8 +35,8 @@ fn count(case: Case, cores: &[Cpu; 2]) -> Result<Vec<Figure>> {
     let [one, other] = cores;
     // Both at once, since each has but one core.
     let (short, long) = thread::scope(|scope| {
-        let short = scope.spawn(|| run(one, case, few));
-        let long = run(other, case, many);
+        let short = scope.spawn(|| run(one, case, few, Out::Total));
+        let long = run(other, case, many, Out::Total);
         let short = short.join().unwrap_or_else(|_| Err(anyhow!("the shorter run panicked")));
         Ok::<_, anyhow::Error>((short?, long?))
     })?;
@@ -46,7 +49,7 @@ fn count(case: Case, cores: &[Cpu; 2]) -> Result<Vec<Figure>> {
 }
 
 /// Instructions of two whole processes.
-struct Run {
+pub(crate) struct Run {
     client: u64,
     server: u64,
 }
@@ -60,11 +63,30 @@ impl Run {
     }
 }
 
+/// What is wanted of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Out<'a> {
+    /// The totals.
+    Total,
+    /// What each function spends too, in a file of each side in this directory.
+    Functions(&'a Path),
+}
+
+impl Out<'_> {
+    fn of(self, side: Side) -> Option<PathBuf> {
+        match self {
+            Self::Total => None,
+            Self::Functions(directory) => Some(side.file(directory)),
+        }
+    }
+}
+
 /// A server and a client that has each caller call so often.
-fn run(core: &Cpu, case: Case, calls: u32) -> Result<Run> {
-    let mut server = Counting::start(core, &["serve"])?;
+pub(crate) fn run(core: &Cpu, case: Case, calls: u32, out: Out<'_>) -> Result<Run> {
+    let mut server = Counting::start(core, &["serve"], out.of(Side::Server).as_deref())?;
     let url = server.wait_for(READY)?;
-    let client = Counting::start(core, &["call", case.name(), &url, &calls.to_string()])?.instructions()?;
+    let args = ["call", case.name(), &url, &calls.to_string()];
+    let client = Counting::start(core, &args, out.of(Side::Client).as_deref())?.instructions()?;
     Ok(Run { client, server: server.instructions()? })
 }
 

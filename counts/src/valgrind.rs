@@ -2,7 +2,9 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Stdio},
     thread::{self, JoinHandle},
 };
@@ -27,11 +29,13 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// Starts this program with these arguments.
-    pub(crate) fn start(core: &Cpu, args: &[&str]) -> Result<Self> {
+    /// Starts this program with these arguments. What each function spends is written to `functions`.
+    pub(crate) fn start(core: &Cpu, args: &[&str], functions: Option<&Path>) -> Result<Self> {
         let mut command = core.command("valgrind");
-        // Instructions alone, no caches: a third of the time, and no file.
-        command.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
+        let mut out = OsString::from("--cachegrind-out-file=");
+        out.push(functions.unwrap_or_else(|| Path::new("/dev/null")));
+        // Instructions alone, no caches: a third of the time.
+        command.args(["--tool=cachegrind", "--cache-sim=no"]).arg(out);
         command.env("GLIBC_TUNABLES", TUNABLES).arg(env::current_exe()?).args(args);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().context("valgrind cannot be started")?;

@@ -91,6 +91,10 @@ struct Instructions {
     /// Record the figures in counts/RECORDED.txt.
     #[arg(long, conflicts_with = "only")]
     write: bool,
+
+    /// Tell where the instructions of these cases go, function by function.
+    #[arg(long, value_name = "CASE", num_args = 1.., conflicts_with_all = ["only", "write"])]
+    profile: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -102,6 +106,7 @@ Examples:
   cargo xtask bench --quick            a first look at the speed
   cargo xtask bench --only callers-64 --peer floor rmi tarpc
   cargo xtask counts --write           a call costs something else, and is meant to
+  cargo xtask counts --profile callers-64
   cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
 
 Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
@@ -117,7 +122,7 @@ fn main() -> ExitCode {
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
         Task::Bench(Bench { check: true, .. }) => tasks::check_bench(),
         Task::Bench(bench) => tasks::bench(&bench),
-        Task::Counts(counts) => tasks::counts(&counts.only, counts.write),
+        Task::Counts(counts) => tasks::counts(&counts.only, counts.write, &counts.profile),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };
     let finished = run_all(steps, cli.keep_going);

@@ -45,9 +45,13 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
 }
 
 /// The instructions of a call, beside those recorded.
-pub(crate) fn counts(only: &[String], write: bool) -> Vec<Step> {
+pub(crate) fn counts(only: &[String], write: bool, profile: &[String]) -> Vec<Step> {
     let mut args: Vec<String> = only.iter().map(|case| format!("--only={case}")).collect();
     args.extend(write.then(|| "--write".to_owned()));
+    if !profile.is_empty() {
+        args.push("--profile".to_owned());
+        args.extend(profile.iter().cloned());
+    }
     // What is counted is the release build; valgrind would read debug information at every start.
     let step = Step::cargo("instruction counts", "run --release --package rmi-counts --").args(&args);
     vec![step.env("CARGO_PROFILE_RELEASE_DEBUG", "0")]
@@ -63,7 +67,7 @@ fn checked_counts() -> Vec<Step> {
             })
             .counted(Output::Nothing)
     };
-    counts(&[], false).into_iter().map(checked).collect()
+    counts(&[], false, &[]).into_iter().map(checked).collect()
 }
 
 /// The models of what threads share.
