@@ -82,6 +82,38 @@
 //! | lease | how long a node's references outlive the loss of its link |
 //! | registry | names → references; itself a remote object ([`Registry`], [`RegistryServer`]) |
 //!
+//! # Streams
+//!
+//! A [`Streaming<T>`](Streaming) is an argument or a result, itself or inside of one, that brings many values one after
+//! another, as fast as they are read. It is made of any `Stream`, or of a channel:
+//!
+//! ```
+//! # use rmi::{Streaming, remote};
+//! #[remote]
+//! pub trait Ledger {
+//!     async fn follow(&self, owner: String) -> rmi::Result<Streaming<i64>>;
+//!     async fn import(&self, entries: Streaming<i64>) -> rmi::Result<u64>;
+//! }
+//!
+//! struct Book;
+//!
+//! #[remote]
+//! impl Ledger for Book {
+//!     async fn follow(&self, _owner: String) -> rmi::Result<Streaming<i64>> {
+//!         Ok(Streaming::new(futures_util::stream::iter(1..=3)))
+//!     }
+//!
+//!     async fn import(&self, mut entries: Streaming<i64>) -> rmi::Result<u64> {
+//!         let mut count = 0;
+//!         while let Some(entry) = entries.next().await {
+//!             entry?; // an error is the last item
+//!             count += 1;
+//!         }
+//!         Ok(count)
+//!     }
+//! }
+//! ```
+//!
 //! # The life of a call
 //!
 //! The stub encodes the arguments with the postcard format; a `Remote` among them goes into the message's reference
@@ -121,7 +153,8 @@ pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
     AnyRemote, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder, NodeError,
-    NodeId, NodeStats, ObjectId, RelayPolicy, Remote, RemoteError, Result, WeakRemote,
+    NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender, Streaming,
+    WeakRemote,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

@@ -110,6 +110,13 @@ pub struct InterfaceId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct MethodId(pub u64);
 
+/// A call of the runtime's own: answered by the owner once it has begun all that came before it to the
+/// same object.
+pub(crate) const FENCE: MethodId = MethodId(1);
+
+/// A call of the runtime's own: answered by a stream with what it brings next.
+pub(crate) const PULL: MethodId = MethodId(2);
+
 /// A method's signature as written: FNV-1a 64 of argument names and types and of the result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Fingerprint(pub u64);

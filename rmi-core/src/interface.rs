@@ -170,10 +170,6 @@ impl fmt::Debug for Method {
     }
 }
 
-/// A call of the runtime's own: answered by the owner once it has begun all that came before it to the
-/// same object.
-pub(crate) const FENCE: MethodId = MethodId(1);
-
 /// The greatest method id that stands for a service of the runtime instead of a method.
 const RESERVED_ID_MAX: u64 = 255;
 

@@ -42,6 +42,7 @@ mod referent;
 mod remote;
 mod retry;
 pub mod skeleton;
+mod streaming;
 pub mod stub;
 
 pub use any::AnyRemote;
@@ -53,6 +54,7 @@ pub use named::Resolve;
 pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats, RelayPolicy};
 pub use options::CallOptions;
 pub use remote::{CastError, Remote, WeakRemote};
+pub use streaming::{ReaderGone, StreamSender, Streaming};
 
 /// What the code that `#[remote]` generates names. Not for other code: it changes without notice.
 #[doc(hidden)]

@@ -92,6 +92,11 @@ impl Drop for Scope {
     }
 }
 
+/// Whether this thread encodes a message, so that references can be added to it.
+pub(crate) fn is_encoding() -> bool {
+    GIVING.get() != State::Outside
+}
+
 /// Adds a reference to the message that this thread encodes, and returns its index; `None` outside
 /// of an encoding.
 pub(crate) fn give(referent: &Referent) -> Option<u32> {
@@ -138,6 +143,21 @@ impl ArgumentEncoder {
         let buffer = SCRATCH.take().unwrap_or_default();
         let scope = Scope::enter(GIVE, Vec::new());
         Self { encoder: Encoder::new(buffer), bulk: None, scope, failed: None }
+    }
+
+    /// Bytes so far, but for many of them that stand at the end.
+    pub(crate) fn len(&self) -> usize {
+        self.encoder.len()
+    }
+
+    /// Whether many bytes stand at the end, which are moved as long as nothing follows.
+    pub(crate) fn has_bulk(&self) -> bool {
+        self.bulk.is_some()
+    }
+
+    /// Whether a value could not be encoded.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     /// Appends a value.
@@ -312,6 +332,11 @@ impl<'m> ArgumentDecoder<'m> {
             Some(bulk) => Ok(std::mem::take(bulk)),
             None => self.decoder.shared_bytes().map_err(undecodable),
         }
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.bulk.is_none() && self.decoder.rest().is_empty()
     }
 
     /// Ends the message.

@@ -79,12 +79,17 @@ impl<I: ?Sized + Interface> Erased for Typed<I> {
 
 impl Object<dyn Erased> {
     pub(crate) fn new<I: ?Sized + Interface>(target: Arc<I>) -> Arc<Self> {
+        Self::with(interfaces_of(I::descriptor()), Typed(target))
+    }
+
+    /// An object of the runtime's own.
+    pub(crate) fn with(interfaces: InterfaceSet, erased: impl Erased + 'static) -> Arc<Self> {
         Arc::new(Object {
             id: ObjectId::random(),
-            interfaces: interfaces_of(I::descriptor()),
+            interfaces,
             home: OnceLock::new(),
             unexported: AtomicBool::new(false),
-            erased: Typed(target),
+            erased,
         })
     }
 

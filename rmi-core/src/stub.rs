@@ -23,8 +23,9 @@ use crate::{
     referent::{Referent, Service},
     retry::Retries,
     session::{self, MethodRef, Received, StartCall},
+    streaming::is_stream,
     time::Time,
-    wire::{Encoded, Outcome, Payload, Target},
+    wire::{Encoded, Outcome, Payload, TIME_LEFT_MAX, Target},
 };
 
 /// The caller's object: implements every remote interface by sending each call to the object
@@ -170,7 +171,8 @@ impl Stub {
         let callee = self.destination.callee();
         let node = callee.node();
         let now = node.now();
-        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref());
+        let passes_stream = encoded.1.as_ref().is_ok_and(|references| references.iter().any(is_stream));
+        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref(), passes_stream);
         let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
@@ -188,7 +190,7 @@ impl Stub {
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.callee_of(recourse.callee);
         let now = callee.node().now();
-        let (_, depth) = time_and_depth(callee.node(), now, self.options.as_deref());
+        let (_, depth) = time_and_depth(callee.node(), now, self.options.as_deref(), false);
         let attempt = Attempt { stub: self, method, callee, now, deadline: recourse.deadline, depth };
         self.call_again(attempt, error, encode).await
     }
@@ -211,7 +213,12 @@ impl Stub {
                 return Err(attempt.name(retries.give_up(end)));
             }
             (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
-            error = match attempt.go(marshal(encode)).await {
+            let encoded = marshal(encode);
+            if encoded.1.is_err() {
+                // A stream among the arguments has been read from: the call does not go again.
+                break;
+            }
+            error = match attempt.go(encoded).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -495,9 +502,11 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
 }
 
 /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
-/// than the handler's own call has left.
-fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>) -> (Time, u32) {
-    let own = options.and_then(|options| options.timeout).unwrap_or_else(|| node.limits().call_timeout);
+/// than the handler's own call has left. One that passes a stream has no time of its own but what was
+/// asked for.
+fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>, passes_stream: bool) -> (Time, u32) {
+    let default = || if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout };
+    let own = options.and_then(|options| options.timeout).unwrap_or_else(default);
     match Current::inherited() {
         None => (now + own, 0),
         Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),

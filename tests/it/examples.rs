@@ -88,6 +88,26 @@ async fn a_hoard_costs_what_it_says_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn three_readers_follow_a_file_each_at_its_pace() {
+    let mut tail = example("tail");
+    tail.args(["--lines", "400", "--ahead", "16"]);
+    let told = assert_success(&output(tail).await);
+    for reader in ["fast", "steady", "slow"] {
+        let line: Vec<_> = told.lines().find(|line| line.starts_with(reader)).unwrap().split_whitespace().collect();
+        assert_eq!(line[1], "400", "{told}");
+        assert!(line[3].parse::<u64>().unwrap() <= 32, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_takes_no_memory_for_what_passes() {
+    let mut upload = example("upload");
+    upload.args(["--mib", "128"]);
+    let told = assert_success(&output(upload).await);
+    assert!(told.contains("128.00 MiB sent") && told.contains("memory of the server"), "{told}");
+}
+
+#[tokio::test]
 async fn juicers_free_everything_they_make() {
     let mut juicer = example("juicer");
     juicer.args(["--minutes", "0.03", "--seed", "3"]);

@@ -29,6 +29,7 @@ mod references;
 mod registry;
 mod relay;
 mod shutdown;
+mod streams;
 mod twins;
 mod ui;
 mod unexport;

@@ -9,8 +9,7 @@ use super::Import;
 use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
-    id::Fingerprint,
-    interface::FENCE,
+    id::{FENCE, Fingerprint},
     node::Node,
     pending::PendingCall,
     plant::{self, Plant},

@@ -185,6 +185,7 @@ impl NodeBuilder {
             movable: Mutex::default(),
             leaving: Arc::new(Semaphore::new(LEAVING_MAX)),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             deaths: Notify::new(),
             quiet: Notify::new(),
             open: watch::Sender::new(0),

@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     /// Wakes the task that ends leases.
     leases_changed: watch::Sender<()>,
     closed: AtomicBool,
+    /// Told when the node begins to shut down.
+    closing: Notify,
     /// Told when an import has died, to those that wait for it.
     deaths: Notify,
     /// Told when a closing link has no call left to answer, or has ended.
@@ -153,6 +155,7 @@ impl Node {
     async fn close(&self) {
         let inner = &self.0;
         inner.closed.store(true, Ordering::Release);
+        inner.closing.notify_waiters();
         inner.listeners.close();
         let links = self.links();
         for link in &links {
@@ -297,6 +300,15 @@ impl Node {
 
     pub(crate) fn deaths(&self) -> &Notify {
         &self.0.deaths
+    }
+
+    /// Waits until the node shuts down.
+    pub(crate) async fn closing(&self) {
+        let mut closing = std::pin::pin!(self.0.closing.notified());
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

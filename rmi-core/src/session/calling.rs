@@ -6,13 +6,13 @@ use super::{
     Phase, Session,
     calls::{Answer, CallKey, CallsMade, Late, Left, Takes},
     definitions::{Given, MethodRef, check_name},
-    parked::{Parked, ParkedCall, Waits},
+    parked::{Needs, Parked, ParkedCall, Waits},
     references::{Passed, Received},
     sending::{Begun, Kept},
 };
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
-    id::ObjectId,
+    id::{ObjectId, PULL},
     time::Time,
     wire::{
         Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Kind, Message, MethodNumber, Reply, Target, WireError,
@@ -58,9 +58,14 @@ impl<O: Clone> Session<O> {
                 return Err(error.with_certainty(Certainty::NotSent));
             }
         };
-        let (key, id) = self.made.start(call.deadline, Takes::Credit);
+        let takes = if call.method.id == PULL { Takes::Pull } else { Takes::Credit };
+        let (key, id) = self.made.start(call.deadline, takes);
         if let Some(method) = number {
-            self.send_credit.take(self.send_credit.cost(call.payload.len(), call.references.len()));
+            if takes == Takes::Pull {
+                self.send_credit.take_pull();
+            } else {
+                self.send_credit.take(self.send_credit.cost(call.payload.len(), call.references.len()));
+            }
             let time_left = call.deadline.map(|deadline| deadline.since(now));
             let (descriptors, kept) = self.describe(call.references);
             let head = CallHead {
@@ -104,8 +109,16 @@ impl<O: Clone> Session<O> {
             let message = format!("calls nest {} deep, and may {} deep", call.depth, self.limits.depth);
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        let cost = self.send_credit.cost(call.payload.len(), call.references.len());
-        let waits = self.is_suspended() || self.made.parked_len() > 0 || !self.send_credit.has(cost);
+        let waits = if call.method.id == PULL {
+            if !self.send_credit.has_pull() {
+                let message = "the peer waits for as many streams as it may";
+                return Err(RemoteError::new(ErrorKind::Overloaded, message));
+            }
+            self.is_suspended()
+        } else {
+            let cost = self.send_credit.cost(call.payload.len(), call.references.len());
+            self.is_suspended() || self.made.parked_len() > 0 || !self.send_credit.has(cost)
+        };
         if waits {
             self.may_wait(call.depth)?;
         }
@@ -183,12 +196,17 @@ impl<O: Clone> Session<O> {
     /// Credit or a connection came back, or a call that waited has ended: sends what waits, in order.
     pub(super) fn send_waiting(&mut self, now: Time) {
         while let Some(&key) = self.waiting.front() {
+            let may_not = self.phase == Phase::Over || self.is_suspended();
             if let Some(parked) = self.made.parked(key) {
-                let cost = parked.cost(&self.send_credit);
-                if self.phase == Phase::Over
-                    || self.is_suspended()
-                    || cost.is_some_and(|cost| !self.send_credit.take(cost))
-                {
+                if may_not {
+                    return;
+                }
+                let taken = match parked.needs(&self.send_credit) {
+                    Needs::Call(cost) => self.send_credit.take(cost),
+                    Needs::Pull => self.send_credit.take_pull(),
+                    Needs::Nothing => true,
+                };
+                if !taken {
                     return;
                 }
                 match self.made.unpark(key).map(|parked| parked.what) {
@@ -215,9 +233,13 @@ impl<O: Clone> Session<O> {
         let method = match self.number_parked(&call) {
             Ok(method) => method,
             Err(error) => {
-                self.send_credit.give_back_call();
-                let cost = self.send_credit.cost(call.payload.len(), call.references.len());
-                self.send_credit.give_back_bytes(cost);
+                if call.method == PULL {
+                    self.send_credit.give_back_pull();
+                } else {
+                    self.send_credit.give_back_call();
+                    let cost = self.send_credit.cost(call.payload.len(), call.references.len());
+                    self.send_credit.give_back_bytes(cost);
+                }
                 self.effects.garbage.extend(call.references.into_iter().map(|passed| passed.object));
                 self.made.fail(key, error.with_certainty(Certainty::NotSent), &mut self.effects);
                 return;
@@ -338,9 +360,13 @@ impl<O: Clone> Session<O> {
             Ok(Some(Answer::Reply { references, .. })) => self.release_all(references),
             Ok(_) => {}
         }
-        if takes == Some(Takes::Credit) {
-            self.send_credit.give_back_call();
-            self.send_waiting(now);
+        match takes {
+            Some(Takes::Credit) => {
+                self.send_credit.give_back_call();
+                self.send_waiting(now);
+            }
+            Some(Takes::Pull) => self.send_credit.give_back_pull(),
+            Some(Takes::Nothing) | None => {}
         }
         Ok(())
     }

@@ -76,6 +76,8 @@ pub(crate) enum Takes {
     Credit,
     /// Nothing: an acquire is answered at once.
     Nothing,
+    /// One pull of a stream, which may wait for ever and keeps no call from being made.
+    Pull,
 }
 
 #[derive(Debug)]

@@ -8,12 +8,34 @@ pub(crate) struct SendCredit {
     calls_out: u32,
     bytes: Window,
     bytes_out: u64,
+    pulls_out: u32,
 }
+
+/// Pulls of streams that may be unanswered in one direction: they wait for what a stream brings, and so
+/// take nothing of what calls need.
+const PULLS_MAX: u32 = 1 << 16;
 
 impl SendCredit {
     /// The windows that the peer told in its hello.
     pub(crate) fn new(calls: u32, bytes: u64) -> Self {
-        Self { calls: calls.max(1), calls_out: 0, bytes: Window::new(bytes), bytes_out: 0 }
+        Self { calls: calls.max(1), calls_out: 0, bytes: Window::new(bytes), bytes_out: 0, pulls_out: 0 }
+    }
+
+    /// Takes the credit of one pull, if there is enough.
+    pub(crate) fn take_pull(&mut self) -> bool {
+        let may = self.has_pull();
+        self.pulls_out += u32::from(may);
+        may
+    }
+
+    /// Whether there is enough for one pull.
+    pub(crate) fn has_pull(&self) -> bool {
+        self.pulls_out < PULLS_MAX
+    }
+
+    /// A pull was answered, or never left.
+    pub(crate) fn give_back_pull(&mut self) {
+        self.pulls_out = self.pulls_out.saturating_sub(1);
     }
 
     /// What a call takes of the byte credit.
@@ -56,13 +78,14 @@ pub(crate) struct ReceiveCredit {
     bytes_in: u64,
     owed: u64,
     small: u64,
+    pulls_in: u32,
 }
 
 impl ReceiveCredit {
     /// The windows that this side told in its hello.
     pub(crate) fn new(calls: u32, bytes: u64) -> Self {
         let small = bytes / 16 / u64::from(calls.max(1));
-        Self { calls: calls.max(1), calls_in: 0, bytes: Window::new(bytes), bytes_in: 0, owed: 0, small }
+        Self { calls: calls.max(1), calls_in: 0, bytes: Window::new(bytes), bytes_in: 0, owed: 0, small, pulls_in: 0 }
     }
 
     /// What a call takes of the byte credit.
@@ -91,6 +114,18 @@ impl ReceiveCredit {
     /// An acquire arrived: it takes nothing, and its answer gives back what a call's does.
     pub(crate) fn handle_acquire(&mut self) {
         self.calls_in += 1;
+    }
+
+    /// A pull arrived; false if the peer sent more than it may.
+    pub(crate) fn handle_pull(&mut self) -> bool {
+        let may = self.pulls_in < PULLS_MAX;
+        self.pulls_in += u32::from(may);
+        may
+    }
+
+    /// A pull was answered.
+    pub(crate) fn handle_pulled(&mut self) {
+        self.pulls_in = self.pulls_in.saturating_sub(1);
     }
 
     /// A call was answered.
@@ -171,6 +206,19 @@ mod tests {
                 sender.give_back_bytes(bytes);
             }
         }
+    }
+
+    #[test]
+    fn pulls_have_a_bound_of_their_own() {
+        let (mut sender, mut receiver) = (SendCredit::new(1, 10), ReceiveCredit::new(1, 10));
+        for _ in 0..PULLS_MAX {
+            assert!(sender.take_pull() && receiver.handle_pull());
+        }
+        assert!(!sender.take_pull() && !receiver.handle_pull());
+        assert!(sender.take(10) && receiver.handle_call(10), "calls go beside them");
+        sender.give_back_pull();
+        receiver.handle_pulled();
+        assert!(sender.take_pull() && receiver.handle_pull());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{credit::SendCredit, references::Passed};
 use crate::{
-    id::{Fingerprint, MethodId, ObjectId},
+    id::{Fingerprint, MethodId, ObjectId, PULL},
     time::Time,
     wire::{Payload, Target},
 };
@@ -36,12 +36,24 @@ pub(crate) struct ParkedCall<O> {
     pub(crate) relayed: bool,
 }
 
+/// What it takes of the peer's credit to send something that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// One call, and so many bytes.
+    Call(u64),
+    /// One pull.
+    Pull,
+    /// Nothing: an acquire.
+    Nothing,
+}
+
 impl<O> Parked<O> {
-    /// What it takes of the byte credit; an acquire takes no credit at all.
-    pub(crate) fn cost(&self, credit: &SendCredit) -> Option<u64> {
+    /// What it takes to be sent.
+    pub(crate) fn needs(&self, credit: &SendCredit) -> Needs {
         match &self.what {
-            Waits::Call(call) => Some(credit.cost(call.payload.len(), call.references.len())),
-            Waits::Acquire(_) => None,
+            Waits::Call(call) if call.method == PULL => Needs::Pull,
+            Waits::Call(call) => Needs::Call(credit.cost(call.payload.len(), call.references.len())),
+            Waits::Acquire(_) => Needs::Nothing,
         }
     }
 }

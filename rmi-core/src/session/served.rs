@@ -26,24 +26,32 @@ pub(crate) struct CallsServed {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     serial: u64,
-    /// Byte credit that is given back with the answer.
-    bytes: u64,
+    gives_back: GivesBack,
+}
+
+/// What an answer gives back of the caller's credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivesBack {
+    /// One call, and so many bytes.
+    Call(u64),
+    /// One pull.
+    Pull,
 }
 
 impl CallsServed {
-    /// A call arrived, whose answer gives so much byte credit back; `None` where its id is still reserved.
-    pub(crate) fn start(&mut self, id: CallId, bytes: u64) -> Option<ServedId> {
+    /// A call arrived; `None` where its id is still reserved.
+    pub(crate) fn start(&mut self, id: CallId, gives_back: GivesBack) -> Option<ServedId> {
         let Entry::Vacant(place) = self.open.entry(id) else { return None };
         let serial = self.taken;
-        place.insert(Open { serial, bytes });
+        place.insert(Open { serial, gives_back });
         self.taken += 1;
         Some(ServedId { id, serial })
     }
 
-    /// A call that still waits for its answer does so no more. Returns the byte credit to give back.
-    pub(crate) fn finish(&mut self, call: ServedId) -> Option<u64> {
+    /// A call that still waits for its answer does so no more. Returns the credit to give back.
+    pub(crate) fn finish(&mut self, call: ServedId) -> Option<GivesBack> {
         match self.open.entry(call.id) {
-            Entry::Occupied(place) if place.get().serial == call.serial => Some(place.remove().bytes),
+            Entry::Occupied(place) if place.get().serial == call.serial => Some(place.remove().gives_back),
             _ => None,
         }
     }

@@ -7,11 +7,11 @@ use super::{
     definitions::KnownMethod,
     references::{HeldReference, Origin, Passed, Received, Third},
     sending::Kept,
-    served::ServedId,
+    served::{GivesBack, ServedId},
 };
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
-    id::{Fingerprint, MethodId, ObjectId},
+    id::{Fingerprint, MethodId, ObjectId, PULL},
     time::Time,
     wire::{
         Acquire, Call, CallId, Credit, Descriptor, Encoded, FRAME_LEN_MAX, Kind, Message, MethodNumber, Outcome,
@@ -23,6 +23,9 @@ const REUSED: WireError = WireError::Broken("used a call id again that is not an
 
 /// A reply takes no more than this beside its payload and its references.
 const REPLY_LEN_MAX: u64 = 16;
+
+/// The arguments of a pull: how many items, and bytes.
+const PULL_LEN_MAX: usize = 5 + 10;
 
 /// A call that arrived.
 #[derive(Debug)]
@@ -97,13 +100,24 @@ impl<O: Clone> Session<O> {
             self.release_all(references);
             return Ok(());
         }
-        if !self.receive_credit.handle_call(bytes) {
-            return Err(WireError::Broken("sent more calls than it has credit for"));
-        }
-        let (at_once, with_answer) = if bytes <= self.receive_credit.small() { (0, bytes) } else { (bytes, 0) };
-        let id = self.served.start(call.id, with_answer).ok_or(REUSED)?;
         let method = self.learnt.method(call.method)?;
         let (method, fingerprint) = (method.id, method.fingerprint);
+        let (at_once, gives_back) = if method == PULL {
+            if call.payload.len() > PULL_LEN_MAX || !references.is_empty() {
+                return Err(WireError::Broken("pulled a stream with more than the arguments of a pull"));
+            }
+            if !self.receive_credit.handle_pull() {
+                return Err(WireError::Broken("pulled more streams at once than it may"));
+            }
+            (0, GivesBack::Pull)
+        } else {
+            if !self.receive_credit.handle_call(bytes) {
+                return Err(WireError::Broken("sent more calls than it has credit for"));
+            }
+            let is_small = bytes <= self.receive_credit.small();
+            if is_small { (0, GivesBack::Call(bytes)) } else { (bytes, GivesBack::Call(0)) }
+        };
+        let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
         let cost = Cost { bytes: at_once, connection: self.connection };
         let target = match call.target {
             Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object),
@@ -151,7 +165,7 @@ impl<O: Clone> Session<O> {
         if self.phase != Phase::Open {
             return Ok(());
         }
-        let id = self.served.start(acquire.id, 0).ok_or(REUSED)?;
+        let id = self.served.start(acquire.id, GivesBack::Call(0)).ok_or(REUSED)?;
         self.receive_credit.handle_acquire();
         match directory.find(&acquire.object) {
             Some(_) if self.exports.len() >= self.limits.exports as usize => {
@@ -211,9 +225,14 @@ impl<O: Clone> Session<O> {
     }
 
     fn finish(&mut self, call: ServedId) -> bool {
-        let Some(bytes) = self.served.finish(call).filter(|_| self.phase != Phase::Over) else { return false };
-        self.receive_credit.handle_answer();
-        self.give_back(bytes);
+        let Some(gives_back) = self.served.finish(call).filter(|_| self.phase != Phase::Over) else { return false };
+        match gives_back {
+            GivesBack::Call(bytes) => {
+                self.receive_credit.handle_answer();
+                self.give_back(bytes);
+            }
+            GivesBack::Pull => self.receive_credit.handle_pulled(),
+        }
         true
     }
 

@@ -19,7 +19,7 @@ mod varint;
 #[cfg(test)]
 mod golden;
 
-pub use call::{Call, CallHead, Codec, Target};
+pub use call::{Call, CallHead, Codec, TIME_LEFT_MAX, Target};
 pub use codec::{DecodeError, Decoder, EncodeError, Encoder};
 pub use error::WireError;
 pub use field::{ENDPOINTS_MAX, NAME_LEN_MAX};

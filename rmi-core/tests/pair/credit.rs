@@ -5,7 +5,7 @@ use rmi_core::{Certainty, ErrorKind, Limits, session::Answer, wire::Message};
 use crate::{
     object::Obj,
     pair::{A, Pair, SECOND, failed, refused, replied},
-    side::Start,
+    side::{PULL, Start},
 };
 
 fn calls(calls: u32) -> Limits {
@@ -179,6 +179,31 @@ fn a_call_that_expires_in_the_outbox_gives_its_credit_to_who_waits() {
     pair.run();
     assert_eq!(failed(pair.a().poll(large)), (ErrorKind::DeadlineExceeded, Certainty::NotSent));
     assert_eq!(pair.arrived(), [2]);
+}
+
+#[test]
+fn pulls_of_streams_wait_beside_calls_and_take_nothing_of_theirs() {
+    let mut pair = Pair::with(calls(1));
+    let pull = |tag| Start { method: PULL, ..Start::service() }.payload([tag]);
+    let pulls: Vec<_> = (1..4).map(|tag| pair.start(A, pull(tag))).collect();
+    pair.start(A, Start::service().payload([4]));
+    pair.start(A, Start::service().payload([5]));
+    // One that is nested does not fail for want of credit either.
+    let nested = pair.start(A, pull(6).depth(1));
+    pair.run();
+    assert_eq!(pair.arrived(), [1, 2, 3, 4, 6], "the second call waits for the first");
+    answer_one(&mut pair);
+    assert_eq!(replied(pair.a().poll(pulls[0])), [1]);
+    assert_eq!(pair.arrived().len(), 5, "the answer of a pull gives no credit for a call");
+    let call = pair.b().take_nth_call(2);
+    assert_eq!(call.payload[..], [4]);
+    pair.b().reply(call.id, b"", &[]);
+    pair.run();
+    assert_eq!(pair.arrived().last(), Some(&5));
+    for _ in 0..4 {
+        answer_one(&mut pair);
+    }
+    assert_eq!(replied(pair.a().poll(nested)), [6]);
 }
 
 #[test]

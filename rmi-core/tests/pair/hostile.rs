@@ -201,6 +201,30 @@ fn bytes_beyond_credit() {
 }
 
 #[test]
+fn a_pull_that_brings_more_than_a_pull() {
+    let why = "the peer pulled a stream with more than the arguments of a pull";
+    let define = |victim: &mut Victim| {
+        let pull = Definition::Method {
+            number: MethodNumber(1),
+            id: MethodId(2),
+            fingerprint: Fingerprint(1),
+            name: "rmi.Stream.next".into(),
+        };
+        victim.accept(Message::Define(pull));
+    };
+    let pull =
+        |id, payload| Call { method: MethodNumber(1), payload: Bytes::from(vec![0; payload]).into(), ..call(id) };
+    let mut victim = Victim::with(Limits { calls: 1, ..Limits::default() }).defined();
+    define(&mut victim);
+    victim.accept(Message::Call(call(0)));
+    victim.accept(Message::Call(pull(1, 15)));
+    victim.refuse(Message::Call(pull(2, 16)), why);
+    let mut victim = Victim::new().defined();
+    define(&mut victim);
+    victim.refuse(Message::Call(Call { references: vec![mine(slot(0, 0))], ..pull(0, 1) }), why);
+}
+
+#[test]
 fn more_released_than_given() {
     let mut victim = Victim::new();
     let held = victim.0.give(B, &Obj::new().0);

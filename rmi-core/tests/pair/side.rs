@@ -84,6 +84,9 @@ pub(crate) struct Served {
     pub(crate) depth: u32,
 }
 
+/// What pulls a stream.
+pub(crate) const PULL: &str = "rmi.Stream.next";
+
 /// A call to start.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -170,7 +173,8 @@ impl Side {
     pub(crate) fn start(&mut self, now: Time, start: Start) -> Result<CallKey, RemoteError> {
         let Start { target, order, method, payload, references, deadline, depth } = start;
         let references = references.iter().map(|object| self.pass(object)).collect();
-        let method = MethodRef { id: MethodId(fnv(method)), fingerprint: Fingerprint(7), name: &method };
+        let id = if method == PULL { MethodId(2) } else { MethodId(fnv(method)) };
+        let method = MethodRef { id, fingerprint: Fingerprint(7), name: &method };
         let mut payload = encoded(payload);
         let call =
             StartCall { target, order, method, references, payload: &mut payload, deadline, depth, relayed: false };
