@@ -12,11 +12,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    answer::Answer,
     error::{Certainty, RemoteError, Returned},
     marshal::{ArgumentDecoder, ArgumentEncoder},
     memory::{self, KEPT_LEN_MIN},
     skeleton::Responder,
-    stub::Answer,
     wire::Outcome as Verdict,
 };
 

@@ -26,8 +26,10 @@ mod connection;
 pub mod transport;
 
 // Layer 4, the face.
+pub mod answer;
 mod any;
 pub mod argument;
+mod callee;
 mod context;
 mod gate;
 mod import;

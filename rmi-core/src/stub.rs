@@ -9,22 +9,23 @@ use std::{
 };
 
 use crate::{
-    connection::{AtOnce, Link},
+    answer::Answer,
+    callee::{Callee, Ready},
+    connection::AtOnce,
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
-    id::{ObjectId, fnv1a64},
-    import::{Import, Start},
+    import::Import,
     interface::Method,
-    marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
+    marshal::{ArgumentEncoder, recycle},
     named::Named,
     node::Node,
     options::CallOptions,
     pending::PendingCall,
-    referent::{Referent, Service},
+    referent::Referent,
     retry::Retries,
-    session::{self, MethodRef, Received, StartCall},
+    session::{self, MethodRef},
     time::Time,
-    wire::{Encoded, Outcome, Payload, Target},
+    wire::Encoded,
 };
 
 /// The caller's object: implements every remote interface by sending each call to the object
@@ -49,49 +50,6 @@ impl Destination {
             Self::Callee(callee) => callee.clone(),
             Self::Named(named) => Callee::Object(named.current()),
         }
-    }
-}
-
-/// Whom one attempt of a call is for.
-#[derive(Clone)]
-enum Callee {
-    Object(Arc<Import>),
-    Service(Arc<Service>),
-}
-
-impl Callee {
-    fn node(&self) -> &Node {
-        match self {
-            Self::Object(import) => import.node(),
-            Self::Service(service) => &service.node,
-        }
-    }
-
-    /// Calls to one object begin in the order in which they were made.
-    fn order(&self) -> ObjectId {
-        match self {
-            Self::Object(import) => import.id(),
-            Self::Service(service) => service_order(&service.name),
-        }
-    }
-
-    fn describe_object(&self) -> String {
-        match self {
-            Self::Object(import) => import.id().to_string(),
-            Self::Service(service) => format!("service {:?}", service.name),
-        }
-    }
-
-    fn describe_peer(&self) -> String {
-        match self {
-            Self::Object(import) => import.describe_peer(),
-            Self::Service(service) => service.endpoint.to_string(),
-        }
-    }
-
-    /// Names what a call was about in its error.
-    fn name(&self, error: RemoteError, method: &Method) -> RemoteError {
-        error.with_method(method.to_string()).with_object(self.describe_object()).with_peer(self.describe_peer())
     }
 }
 
@@ -156,7 +114,7 @@ impl Stub {
     }
 
     /// Whom a call was for that was started at once.
-    fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
+    pub(crate) fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
         callee.map_or_else(|| self.destination.callee(), Callee::Object)
     }
 
@@ -371,22 +329,6 @@ impl fmt::Debug for Stub {
     }
 }
 
-/// Between the starts of dials to several endpoints, and for the handshake's way back.
-const CONNECT_SLACK: Duration = Duration::from_millis(250);
-
-/// An encoded call on its way to a link.
-struct Ready<'a> {
-    method: &'static Method,
-    node: &'a Node,
-    order: ObjectId,
-    payload: &'a mut Encoded,
-    references: Vec<Referent>,
-    /// When it was made.
-    now: Time,
-    deadline: Time,
-    depth: u32,
-}
-
 /// One way of a call to its callee and back.
 struct Attempt<'a> {
     stub: &'a Stub,
@@ -433,67 +375,6 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Callee {
-    async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-        let (node, now, deadline) = (call.node, call.now, call.deadline);
-        // A dial ends by itself; what waits behind others that dial ends a little later.
-        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
-        let limit = || node.instant(deadline.min(connected));
-        let late = || {
-            let error = if deadline <= connected {
-                let message = "no connection to the object's node within the time for the call";
-                RemoteError::new(ErrorKind::DeadlineExceeded, message)
-            } else {
-                RemoteError::new(ErrorKind::Unreachable, "no connection to the object's node in time")
-            };
-            error.with_certainty(Certainty::NotSent)
-        };
-        match self {
-            Self::Object(import) => {
-                let start = |Start { link, target }| start(&link, target, call);
-                let mut started = std::pin::pin!(import.start(start));
-                // A way that is there needs no timer.
-                match futures_util::poll!(started.as_mut()) {
-                    Poll::Ready(started) => started?,
-                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
-                }
-            }
-            Self::Service(service) => {
-                let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
-                let target = Target::Service(service.name.clone());
-                match open {
-                    Some(link) => start(&link, target, call),
-                    None => {
-                        let started = async {
-                            let _turn = service.gate.enter().await;
-                            start(&service.node.link_at(&service.endpoint).await?, target, call)
-                        };
-                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-    let Ready { method, node, order, payload, references, deadline, depth, .. } = call;
-    let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
-    let call = StartCall {
-        target,
-        order,
-        method: MethodRef { id: method.id, fingerprint: method.fingerprint, name: method },
-        references: passed,
-        payload,
-        deadline: Some(deadline),
-        depth,
-        relayed: false,
-    };
-    // Later than `now` of the call, where it waited for its way: the time left must be true.
-    let key = link.start_call(node.now(), call)?;
-    Ok(PendingCall::new(link.clone(), key))
-}
-
 /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
 /// than the handler's own call has left.
 fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>) -> (Time, u32) {
@@ -501,58 +382,5 @@ fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>) -> (Tim
     match Current::inherited() {
         None => (now + own, 0),
         Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),
-    }
-}
-
-/// Calls to a service by name are in order among themselves.
-fn service_order(name: &str) -> ObjectId {
-    ObjectId::from_bytes(u128::from(fnv1a64(&[name])).to_be_bytes())
-}
-
-/// The answer of a method, still encoded.
-pub struct Answer<'a> {
-    verdict: Outcome,
-    payload: Payload,
-    references: Vec<Referent>,
-    /// That it came over.
-    link: Arc<Link<Referent>>,
-    method: &'static Method,
-    stub: &'a Stub,
-    /// Who gave it, where the stub alone does not tell.
-    callee: Option<Arc<Import>>,
-}
-
-impl Answer<'_> {
-    /// With the references that came with it, as this node sees them.
-    fn with(mut self, references: Vec<Received<Referent>>) -> Self {
-        if !references.is_empty() {
-            let callee = self.stub.callee_of(self.callee.clone());
-            let (node, link) = (callee.node(), &self.link);
-            self.references = references.into_iter().map(|reference| node.receive(link, reference)).collect();
-        }
-        self
-    }
-
-    pub(crate) fn verdict(&self) -> Outcome {
-        self.verdict
-    }
-
-    pub(crate) fn take_references(&mut self) -> Vec<Referent> {
-        std::mem::take(&mut self.references)
-    }
-
-    pub(crate) fn decoder(&mut self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&mut self.payload, references, self.link.limits())
-    }
-
-    /// Names what the call was about in an error.
-    pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.stub.callee_of(self.callee.clone()).name(error, self.method)
-    }
-}
-
-impl fmt::Debug for Answer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("verdict", &self.verdict).finish_non_exhaustive()
     }
 }
