@@ -57,6 +57,11 @@ impl<O: Kept> Link<O> {
         self.step(|locked| locked.session.poll_answer(key, waker))
     }
 
+    /// Asks whether a oneway call waits no longer to be sent.
+    pub(crate) fn poll_departure(&self, key: CallKey, waker: &Waker) -> Poll<Result<(), RemoteError>> {
+        self.act(|session| session.poll_departure(key, waker))
+    }
+
     pub(crate) fn cancel_call(&self, key: CallKey) {
         self.act(|session| session.cancel_call(self.clock.now(), key));
     }

@@ -88,6 +88,8 @@ enum Stage<O> {
     Expired { sequence: u64, error: RemoteError },
     /// The caller has gone; the peer still owes the answer.
     Abandoned { sequence: u64 },
+    /// A oneway call: nobody waits for its answer, but its time counts. Without a number until it is sent.
+    Unheard { sequence: Option<u64> },
     /// Answered; the caller has not looked yet.
     Answered(Answer<O>),
 }
@@ -118,6 +120,7 @@ impl<O> Made<O> {
         let (sent, waits) = match &self.stage {
             Stage::Waiting { parked, .. } => (false, parked.as_ref().zip(patience)),
             Stage::Sent { .. } => (true, None),
+            Stage::Unheard { sequence } => (sequence.is_some(), None),
             Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => return None,
         };
         let own = self.deadline.map(|deadline| (deadline, Late::Call { sent }));
@@ -143,7 +146,7 @@ impl<O> Made<O> {
                 cause(true)
             }
             Stage::Expired { error, .. } => error.clone(),
-            Stage::Abandoned { .. } => return false,
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => return false,
             Stage::Answered(_) => return true,
         };
         self.stage = Stage::Answered(Answer::Failed(error));
@@ -185,10 +188,11 @@ impl<O> CallsMade<O> {
 
     /// The last byte of a call was handed over.
     pub(crate) fn handle_sent(&mut self, id: CallId, sequence: u64) {
-        if let Some(made) = self.calls.get_mut(id.0 as usize)
-            && let Stage::Waiting { waker, .. } = &mut made.stage
-        {
-            made.stage = Stage::Sent { sequence, waker: waker.take() };
+        let Some(made) = self.calls.get_mut(id.0 as usize) else { return };
+        match &mut made.stage {
+            Stage::Waiting { waker, .. } => made.stage = Stage::Sent { sequence, waker: waker.take() },
+            Stage::Unheard { sequence: place } => *place = Some(sequence),
+            Stage::Sent { .. } | Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => {}
         }
     }
 
@@ -254,12 +258,44 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Abandoned { sequence: *sequence };
                 Poll::Ready(answer)
             }
-            Stage::Abandoned { .. } => Poll::Pending,
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => Poll::Pending,
             Stage::Answered(_) => match self.calls.remove(key.index).stage {
                 Stage::Answered(answer) => Poll::Ready(answer),
                 _ => Poll::Pending,
             },
         }
+    }
+
+    /// The caller of a oneway call asks whether it is on its way: nobody waits for it any more then. Gives
+    /// the references of an answer that was faster, to be released.
+    ///
+    /// # Errors
+    ///
+    /// Where it certainly did not run.
+    pub(crate) fn poll_departure(
+        &mut self,
+        key: CallKey,
+        waker: &Waker,
+    ) -> Poll<Result<Vec<Received<O>>, RemoteError>> {
+        let Some(made) = self.get(key) else { return Poll::Ready(Ok(Vec::new())) };
+        match &mut made.stage {
+            Stage::Waiting { parked: Some(parked), .. } => {
+                parked.departs = Some(waker.clone());
+                return Poll::Pending;
+            }
+            Stage::Waiting { parked: None, .. } => made.stage = Stage::Unheard { sequence: None },
+            Stage::Sent { sequence, .. } => made.stage = Stage::Unheard { sequence: Some(*sequence) },
+            Stage::Expired { sequence, .. } => made.stage = Stage::Abandoned { sequence: *sequence },
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => {}
+            Stage::Answered(_) => match self.calls.remove(key.index).stage {
+                Stage::Answered(Answer::Reply { references, .. }) => return Poll::Ready(Ok(references)),
+                Stage::Answered(Answer::Failed(error)) if error.certainty().did_not_run() => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
+            },
+        }
+        Poll::Ready(Ok(Vec::new()))
     }
 
     /// The peer answered. Returns the answer where nobody waits for it, so that its references
@@ -289,11 +325,11 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Answered(answer);
                 Ok(None)
             }
-            Stage::Abandoned { .. } => {
+            Stage::Abandoned { .. } | Stage::Unheard { sequence: Some(_) } => {
                 self.calls.remove(index);
                 Ok(Some(answer))
             }
-            Stage::Waiting { .. } | Stage::Answered(_) => Err(answer),
+            Stage::Waiting { .. } | Stage::Unheard { sequence: None } | Stage::Answered(_) => Err(answer),
         }
     }
 
@@ -318,7 +354,7 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Abandoned { sequence: *sequence };
                 Left::Answered(Vec::new())
             }
-            Stage::Abandoned { .. } => Left::Answered(Vec::new()),
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => Left::Answered(Vec::new()),
             Stage::Answered(_) => match self.calls.remove(key.index).stage {
                 Stage::Answered(Answer::Reply { references, .. }) => Left::Answered(references),
                 _ => Left::Answered(Vec::new()),
@@ -341,11 +377,11 @@ impl<O> CallsMade<O> {
             return (sent, unsent);
         }
         self.earliest = Time::NEVER;
-        for (index, made) in &mut self.calls {
-            let Some((ends, why)) = made.ends(patience) else { continue };
+        self.calls.retain(|index, made| {
+            let Some((ends, why)) = made.ends(patience) else { return true };
             if ends > now {
                 self.earliest = self.earliest.min(ends);
-                continue;
+                return true;
             }
             match &mut made.stage {
                 Stage::Waiting { waker, parked } => {
@@ -365,9 +401,19 @@ impl<O> CallsMade<O> {
                     made.stage = Stage::Expired { sequence: *sequence, error: late(why) };
                     sent.push(Self::id(index));
                 }
-                _ => {}
+                Stage::Unheard { sequence: None } => {
+                    unsent.push(Self::id(index));
+                    return false;
+                }
+                Stage::Unheard { .. } if patience.is_some() => return false,
+                Stage::Unheard { sequence: Some(sequence) } => {
+                    made.stage = Stage::Abandoned { sequence: *sequence };
+                    sent.push(Self::id(index));
+                }
+                Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => {}
             }
-        }
+            true
+        });
         (sent, unsent)
     }
 
@@ -385,7 +431,9 @@ impl<O> CallsMade<O> {
                 parked.since = now;
                 true
             }
-            Stage::Waiting { parked: None, .. } | Stage::Abandoned { .. } => made.end(&|_| cause(), effects),
+            Stage::Waiting { parked: None, .. } | Stage::Abandoned { .. } | Stage::Unheard { .. } => {
+                made.end(&|_| cause(), effects)
+            }
             Stage::Expired { error, .. } => {
                 made.stage = Stage::Answered(Answer::Failed(error.clone()));
                 true
@@ -406,11 +454,14 @@ impl<O> CallsMade<O> {
         effects: &mut Effects<O>,
     ) {
         self.calls.retain(|_, made| match &made.stage {
-            Stage::Sent { sequence, .. } | Stage::Expired { sequence, .. } | Stage::Abandoned { sequence } => {
+            Stage::Sent { sequence, .. }
+            | Stage::Expired { sequence, .. }
+            | Stage::Abandoned { sequence }
+            | Stage::Unheard { sequence: Some(sequence) } => {
                 let has_arrived = arrived.is_none_or(|arrived| *sequence < arrived);
                 made.end(&|_| cause(has_arrived), effects)
             }
-            Stage::Waiting { .. } | Stage::Answered(_) => true,
+            Stage::Waiting { .. } | Stage::Unheard { sequence: None } | Stage::Answered(_) => true,
         });
     }
 
@@ -446,8 +497,11 @@ impl<O> CallsMade<O> {
         self.parked = 0;
         self.calls.retain(|index, made| {
             match &made.stage {
-                Stage::Waiting { .. } => unsent.push(Self::id(index)),
-                Stage::Sent { sequence, .. } | Stage::Expired { sequence, .. } | Stage::Abandoned { sequence }
+                Stage::Waiting { .. } | Stage::Unheard { sequence: None } => unsent.push(Self::id(index)),
+                Stage::Sent { sequence, .. }
+                | Stage::Expired { sequence, .. }
+                | Stage::Abandoned { sequence }
+                | Stage::Unheard { sequence: Some(sequence) }
                     if *sequence >= taken => {}
                 _ => return true,
             }

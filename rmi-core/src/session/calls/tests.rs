@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{Certainty, ErrorKind};
 
 fn at(seconds: u64) -> Time {
     Time::after_start(Duration::from_secs(seconds))
@@ -68,6 +68,72 @@ fn a_caller_that_goes_leaves_what_must_be_undone() {
     made.handle_answer(id, reply(), &mut Effects::default()).unwrap();
     assert!(matches!(made.abandon(answered, &mut Effects::default()), Left::Answered(left) if left.len() == 1));
     assert_eq!(made.len(), 0);
+}
+
+/// A oneway call, on its way.
+fn departed(made: &mut CallsMade<()>, deadline: Option<Time>) -> CallId {
+    let (key, id) = made.start(deadline, Takes::Credit);
+    assert!(matches!(made.poll_departure(key, Waker::noop()), Poll::Ready(Ok(left)) if left.is_empty()));
+    id
+}
+
+fn late(_: Late) -> RemoteError {
+    failed(ErrorKind::DeadlineExceeded)
+}
+
+#[test]
+fn the_answer_of_a_oneway_call_frees_its_id_and_leaves_its_references_to_be_released() {
+    let mut made = CallsMade::<()>::default();
+    let id = departed(&mut made, None);
+    assert!(made.handle_answer(id, reply(), &mut Effects::default()).is_err(), "an answer to a call not sent");
+    made.handle_sent(id, 0);
+    let unwanted = made.handle_answer(id, reply(), &mut Effects::default()).unwrap();
+    assert!(matches!(unwanted, Some(Answer::Reply { references, .. }) if references.len() == 1));
+    assert_eq!(made.len(), 0);
+}
+
+#[test]
+fn a_oneway_call_that_is_late_is_cancelled_or_taken_back() {
+    let mut made = CallsMade::<()>::default();
+    let (sent, unsent) = (departed(&mut made, Some(at(5))), departed(&mut made, Some(at(5))));
+    made.handle_sent(sent, 0);
+    assert_eq!(made.handle_timeout(at(4), None, late, &mut Effects::default()), (vec![], vec![]));
+    assert_eq!(made.handle_timeout(at(5), None, late, &mut Effects::default()), (vec![sent], vec![unsent]));
+    assert_eq!(made.len(), 1, "the peer still owes an answer");
+    assert!(made.handle_answer(sent, reply(), &mut Effects::default()).unwrap().is_some());
+    assert_eq!(made.len(), 0);
+}
+
+#[test]
+fn an_answer_may_be_faster_than_the_caller_of_a_oneway_call() {
+    let mut made = CallsMade::<()>::default();
+    let (told, untold) = (Certainty::NotExecuted, Certainty::Executed);
+    for (certainty, is_told) in [(told, true), (untold, false)] {
+        let (key, id) = made.start(None, Takes::Credit);
+        made.handle_sent(id, 0);
+        let answer = Answer::Failed(failed(ErrorKind::Shutdown).with_certainty(certainty));
+        made.handle_answer(id, answer, &mut Effects::default()).unwrap();
+        let departed = made.poll_departure(key, Waker::noop());
+        assert!(matches!(departed, Poll::Ready(departed) if departed.is_err() == is_told), "{certainty:?}");
+        assert_eq!(made.len(), 0);
+    }
+}
+
+#[test]
+fn a_lost_connection_forgets_oneway_calls() {
+    let lost = |_| failed(ErrorKind::ConnectionLost);
+    for ending in 0..3 {
+        let mut made = CallsMade::<()>::default();
+        let sent = departed(&mut made, None);
+        departed(&mut made, None);
+        made.handle_sent(sent, 0);
+        match ending {
+            0 => made.suspend(at(1), Duration::from_secs(5), || lost(true), &mut Effects::default()),
+            1 => drop(made.handle_closing(0, lost, &mut Effects::default())),
+            _ => made.lose(lost, &mut Effects::default()),
+        }
+        assert_eq!(made.len(), 0);
+    }
 }
 
 #[test]
