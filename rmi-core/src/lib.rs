@@ -29,6 +29,7 @@ pub mod transport;
 pub mod answer;
 mod any;
 pub mod argument;
+mod budget;
 mod callee;
 mod context;
 mod gate;

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use crate::{
@@ -80,6 +79,26 @@ impl Stub {
         Call { stub: self, method, encode: Some(encode), stage: Stage::New }
     }
 
+    /// Sends this call, whose answer nobody waits for: comes back once it is on its way, having waited for
+    /// that, and for the peer's credit, where it has to.
+    ///
+    /// # Errors
+    ///
+    /// Where the call certainly did not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes the call back. Once it has come back nothing does.
+    pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
+        let mut attempt = self.attempt(method);
+        let mut retries = None;
+        loop {
+            let Err(error) = attempt.send(marshal(encode)).await else { return Ok(()) };
+            let retries = retries.get_or_insert_with(|| self.retries(&attempt));
+            self.prepare_again(&mut attempt, retries, error).await?;
+        }
+    }
+
     /// Starts a call that needs nothing but its link: its way is there, and it passes no references.
     /// Otherwise gives back what was encoded.
     fn start_at_once(&self, waker: &Waker, method: &'static Method, encode: &mut Encode<'_>) -> Quick {
@@ -107,7 +126,7 @@ impl Stub {
     }
 
     fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut Encoded) -> AtOnce<'a> {
-        let timeout = self.options.as_ref().and_then(|options| options.timeout);
+        let timeout = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
         let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
         let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
         AtOnce { method, payload, timeout, left, depth, waker }
@@ -118,6 +137,14 @@ impl Stub {
         callee.map_or_else(|| self.destination.callee(), Callee::Object)
     }
 
+    /// The first attempt of a call that may have to wait for its way.
+    fn attempt(&self, method: &'static Method) -> Attempt<'_> {
+        let callee = self.destination.callee();
+        let now = callee.node().now();
+        let (deadline, depth) = self.time_and_depth(callee.node(), now, method);
+        Attempt { stub: self, method, callee, now, deadline, depth }
+    }
+
     /// A call that may have to wait for its way.
     async fn call_with_care<'a>(
         &'a self,
@@ -125,11 +152,7 @@ impl Stub {
         encoded: Marshalled,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let callee = self.destination.callee();
-        let node = callee.node();
-        let now = node.now();
-        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref());
-        let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
+        let attempt = self.attempt(method);
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -146,7 +169,7 @@ impl Stub {
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.callee_of(recourse.callee);
         let now = callee.node().now();
-        let (_, depth) = time_and_depth(callee.node(), now, self.options.as_deref());
+        let (_, depth) = self.time_and_depth(callee.node(), now, method);
         let attempt = Attempt { stub: self, method, callee, now, deadline: recourse.deadline, depth };
         self.call_again(attempt, error, encode).await
     }
@@ -155,40 +178,55 @@ impl Stub {
     async fn call_again<'a>(
         &'a self,
         mut attempt: Attempt<'a>,
-        first: RemoteError,
+        mut error: RemoteError,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let node = attempt.callee.node().clone();
-        let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
-        let option = self.options.as_ref().and_then(|options| options.idempotent);
-        let idempotent = option.unwrap_or(attempt.method.idempotent);
-        let mut retries = Retries::new(idempotent, matches!(self.destination, Destination::Named(_)));
-        let mut error = first.clone();
-        while let Some(pause) = retries.again(&error, node.now(), patience) {
-            if let Err(end) = self.prepare_again(&attempt, &error, pause).await {
-                return Err(attempt.name(retries.give_up(end)));
-            }
-            (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
+        let mut retries = self.retries(&attempt);
+        loop {
+            self.prepare_again(&mut attempt, &mut retries, error).await?;
             error = match attempt.go(marshal(encode)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
         }
-        // That nobody is there any more says less than why the call was not taken.
-        let told = if error.kind() == ErrorKind::Unreachable { first } else { error };
-        Err(attempt.name(retries.give_up(told)))
     }
 
-    /// Waits before a call goes again; a name is looked up anew meanwhile.
+    /// Those of a call whose first attempt has failed.
+    fn retries(&self, first: &Attempt<'_>) -> Retries {
+        let node = first.callee.node();
+        let options = self.options.as_deref();
+        let idempotent = options.and_then(|options| options.idempotent).unwrap_or(first.method.idempotent);
+        let attempts = options.and_then(|options| options.attempts).unwrap_or(u32::MAX);
+        let until = first.deadline.min(node.now() + node.limits().connect_timeout);
+        Retries::new(idempotent, matches!(self.destination, Destination::Named(_)), attempts, until)
+    }
+
+    /// Waits until the call may go again; a name is looked up anew meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the call failed with, where it does not.
     async fn prepare_again(
         &self,
-        failed: &Attempt<'_>,
-        error: &RemoteError,
-        pause: Duration,
+        attempt: &mut Attempt<'_>,
+        retries: &mut Retries,
+        error: RemoteError,
     ) -> Result<(), RemoteError> {
+        let node = attempt.callee.node().clone();
+        let again = retries.again(&error, node.now(), &mut node.budget());
+        let Some(pause) = again else { return Err(attempt.name(retries.give_up(error))) };
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        if let Err(end) = self.look_up_again(attempt, error).await {
+            return Err(attempt.name(retries.give_up(end)));
+        }
+        (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
+        Ok(())
+    }
+
+    /// Looks the name up anew that an attempt went by, if it did.
+    async fn look_up_again(&self, failed: &Attempt<'_>, error: RemoteError) -> Result<(), RemoteError> {
         let (Destination::Named(named), Callee::Object(import)) = (&self.destination, &failed.callee) else {
             return Ok(());
         };
@@ -196,11 +234,22 @@ impl Stub {
         match resolving.await {
             // The owner itself says so, and its name leads nowhere else.
             Ok(Ok(false)) if error.kind() == ErrorKind::NoSuchObject && error.certainty() == Certainty::NotExecuted => {
-                Err(error.clone())
+                Err(error)
             }
             // The registry may be back, or the name be bound again, until the call is given up.
             Ok(Ok(_) | Err(_)) => Ok(()),
-            Err(_) => Err(error.clone()),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
+    /// than the handler's own call has left.
+    fn time_and_depth(&self, node: &Node, now: Time, method: &Method) -> (Time, u32) {
+        let set = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
+        let own = set.unwrap_or(node.limits().call_timeout);
+        match Current::inherited() {
+            None => (now + own, 0),
+            Some((left, depth)) => (now + left.map_or(own, |left| left.min(own)), depth.saturating_add(1)),
         }
     }
 }
@@ -341,12 +390,31 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    async fn go(&self, (mut payload, references): Marshalled) -> Result<Answer<'a>, RemoteError> {
-        let Self { stub, method, callee, now, deadline, depth } = self;
-        let node = callee.node();
+    async fn go(&self, encoded: Marshalled) -> Result<Answer<'a>, RemoteError> {
+        let (answer, link) = self.start(encoded).await?.answer().await;
+        match answer {
+            session::Answer::Failed(error) => Err(error),
+            session::Answer::Reply { outcome: verdict, payload, references } => {
+                let callee = match &self.callee {
+                    Callee::Object(import) => Some(import.clone()),
+                    Callee::Service(_) => None,
+                };
+                let Self { stub, method, .. } = self;
+                Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
+            }
+        }
+    }
+
+    /// The same, for a call whose answer nobody waits for.
+    async fn send(&self, encoded: Marshalled) -> Result<(), RemoteError> {
+        self.start(encoded).await?.departure().await
+    }
+
+    async fn start(&self, (mut payload, references): Marshalled) -> Result<PendingCall, RemoteError> {
+        let Self { method, callee, now, deadline, depth, .. } = self;
         let started = match references {
             Ok(references) => {
-                let order = callee.order();
+                let (node, order) = (callee.node(), callee.order());
                 let (now, deadline, depth) = (*now, *deadline, *depth);
                 let call = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
                 callee.start(call).await
@@ -354,33 +422,11 @@ impl<'a> Attempt<'a> {
             Err(error) => Err(error.with_certainty(Certainty::NotSent)),
         };
         recycle(payload);
-        let call = started?;
-        let (answer, link) = call.answer().await;
-        match answer {
-            session::Answer::Failed(error) => Err(error),
-            session::Answer::Reply { outcome, payload, references } => {
-                let callee = match callee {
-                    Callee::Object(import) => Some(import.clone()),
-                    Callee::Service(_) => None,
-                };
-                let verdict = outcome;
-                Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
-            }
-        }
+        started
     }
 
     /// Names what the call was about in its error.
     fn name(&self, error: RemoteError) -> RemoteError {
         self.callee.name(error, self.method)
-    }
-}
-
-/// When a call has to end and how deep it is nested: a call made by a handler never takes longer
-/// than the handler's own call has left.
-fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>) -> (Time, u32) {
-    let own = options.and_then(|options| options.timeout).unwrap_or_else(|| node.limits().call_timeout);
-    match Current::inherited() {
-        None => (now + own, 0),
-        Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),
     }
 }

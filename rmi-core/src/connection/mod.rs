@@ -433,6 +433,11 @@ impl<O: Kept> Link<O> {
         }
     }
 
+    /// How many calls were ever made over it. The count wraps.
+    pub(crate) fn calls_made(&self) -> u32 {
+        self.locked.lock().session.calls_made()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.locked.lock().session.counts()
     }

@@ -2,7 +2,7 @@
 //! what lost peers held for their lease.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -139,6 +139,7 @@ impl Host<Referent> for Node {
 
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
+        self.0.made_before.fetch_add(link.calls_made(), Ordering::Relaxed);
         self.0.links.lock().remove(&link.number());
         // While this node closes, what others hold through it must not be released to an owner whose
         // link is still open.

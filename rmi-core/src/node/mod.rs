@@ -16,12 +16,12 @@ use std::{
     future::IntoFuture,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
@@ -36,6 +36,7 @@ pub use self::{
 use self::{dial::Dials, listen::Listeners};
 use crate::{
     any::AnyRemote,
+    budget::Budget,
     connection::{Clock, Host, Link},
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
@@ -91,6 +92,10 @@ pub(crate) struct Inner {
     /// Wakes the task that ends leases.
     leases_changed: watch::Sender<()>,
     closed: AtomicBool,
+    /// How many calls may go again.
+    budget: Mutex<Budget>,
+    /// Calls that were made over links that have ended. The count wraps.
+    made_before: AtomicU32,
     /// Told when an import has died, to those that wait for it.
     deaths: Notify,
     /// Told when a closing link has no call left to answer, or has ended.
@@ -273,6 +278,24 @@ impl Node {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// How many calls may go again now.
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        let now = self.now();
+        let is_short = self.0.budget.lock().is_short(now);
+        // Counted before it is locked: a count locks every link.
+        let made = is_short.then(|| self.calls_made());
+        let mut budget = self.0.budget.lock();
+        if let Some(made) = made {
+            budget.fill(now, made);
+        }
+        budget
+    }
+
+    fn calls_made(&self) -> u32 {
+        let over = self.links().iter().map(|link| link.calls_made()).fold(0, u32::wrapping_add);
+        self.0.made_before.load(Ordering::Relaxed).wrapping_add(over)
     }
 
     pub(crate) fn relay_policy(&self) -> &RelayPolicy {

@@ -520,6 +520,11 @@ impl<O> CallsMade<O> {
         self.earliest
     }
 
+    /// How many calls and acquires ever started. The count wraps.
+    pub(crate) fn started(&self) -> u32 {
+        self.generation
+    }
+
     /// How many ids are reserved.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
