@@ -7,6 +7,7 @@ mod ageing;
 mod calling;
 mod dispatch;
 mod driver;
+mod places;
 mod suspended;
 
 use std::{
