@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::{
     Kept, Link,
+    blocking::Blocking,
     places::{Places, Watch},
 };
 use crate::{
@@ -34,6 +35,16 @@ use crate::{
 
 /// Calls that one task begins before it lets others run.
 const BEGUN_MAX: u32 = 64;
+
+/// What runs a method and answers its call.
+pub(crate) trait Served: Future<Output = ()> + Send + Unpin + 'static {
+    /// Whether it goes on when its caller has gone, or its link is lost.
+    fn is_detached(&self) -> bool;
+
+    /// Whether it may block its thread. It never runs where calls are read then: it proves nothing, and
+    /// so earns no place there.
+    fn is_blocking(&self) -> bool;
+}
 
 /// The calls being served over one link.
 pub(super) struct Dispatch<O, F> {
@@ -72,7 +83,7 @@ struct Handler<O, F> {
     future: Option<F>,
 }
 
-impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
+impl<O: Kept, F: Served> Dispatch<O, F> {
     pub(super) fn new(link: Arc<Link<O>>) -> Self {
         let starts = Arc::new(Starts { queues: Mutex::new(HashMap::default()), len: AtomicUsize::new(0) });
         let watch = Watch::new(link.limits.quick);
@@ -100,12 +111,12 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
                 drop_guarded(future);
             } else {
                 self.places.lose(method);
-                let abort = self.register(id);
+                let abort = self.register(id, &future);
                 self.spawn(Abortable::new(self.handler(id, future), abort), id);
             }
             return;
         }
-        let job = Job { object, method, abort: self.register(id), handler: self.handler(id, future) };
+        let job = Job { object, method, abort: self.register(id, &future), handler: self.handler(id, future) };
         if let Some(job) = self.starts.enqueue(job) {
             let (starts, places, running) = (self.starts.clone(), self.places.clone(), self.running.clone());
             self.link.runtime.spawn(run_in_order(job, starts, places, running));
@@ -116,9 +127,12 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
         Handler { link: self.link.clone(), id, future: Some(future) }
     }
 
-    fn register(&self, id: ServedId) -> AbortRegistration {
+    /// What is detached is never cancelled.
+    fn register(&self, id: ServedId, future: &F) -> AbortRegistration {
         let (handle, registration) = AbortHandle::new_pair();
-        self.running.0.lock().insert(id, handle);
+        if !future.is_detached() {
+            self.running.0.lock().insert(id, handle);
+        }
         registration
     }
 
@@ -149,7 +163,7 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
 /// Polls the calls of an object for the first time, one after the other. Those that end at once
 /// need no task of their own, so that a queue is worked off faster than it grows. At the first that
 /// does not, the queue goes on in another task, and this one goes on with the call.
-async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+async fn run_in_order<O: Kept, F: Served>(
     first: Job<O, F>,
     starts: Arc<Starts<O, F>>,
     places: Arc<Places>,
@@ -162,16 +176,34 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
         let (runtime, quick) = (handler.link.runtime.clone(), handler.link.limits.quick);
         // It arrived while there was room for its answer; those before it may have filled it since.
         handler.link.wait_room().await;
+        let go_on = |next: &mut Option<Job<O, F>>| {
+            if let Some(job) = next.take() {
+                runtime.spawn(run_boxed(job, starts.clone(), places.clone(), running.clone()));
+            }
+        };
+        let is_blocking = handler.future.as_ref().is_some_and(Served::is_blocking);
         let mut handler = Abortable::new(handler, abort);
+        if is_blocking {
+            let mut handler = Box::pin(Blocking::new(handler, runtime.clone()));
+            let ahead = handler.begin().await;
+            next = starts.next(object);
+            if next.is_some() {
+                ahead.leave().await;
+            }
+            if futures_util::poll!(&mut handler).is_pending() {
+                go_on(&mut next);
+                handler.await;
+            }
+            running.0.lock().remove(&id);
+            continue;
+        }
         let began = Instant::now();
         let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
         // A handler that was aborted did not prove anything.
         places.note(method, matches!(polled, Poll::Ready(Ok(()))) && began.elapsed() <= quick);
         next = starts.next(object);
         if polled.is_pending() {
-            if let Some(job) = next.take() {
-                runtime.spawn(run_boxed(job, starts.clone(), places.clone(), running.clone()));
-            }
+            go_on(&mut next);
             let _ = handler.await;
         }
         running.0.lock().remove(&id);
@@ -219,7 +251,7 @@ impl<O, F> Starts<O, F> {
 }
 
 /// `run_in_order` spawns itself, which a bare `async fn` cannot name.
-fn run_boxed<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+fn run_boxed<O: Kept, F: Served>(
     job: Job<O, F>,
     starts: Arc<Starts<O, F>>,
     places: Arc<Places>,

@@ -4,9 +4,11 @@
 //! lock the session for a step, and write themselves where they are alone.
 
 mod ageing;
+mod blocking;
 mod calling;
 mod dispatch;
 mod driver;
+mod held_back;
 mod places;
 mod suspended;
 
@@ -30,6 +32,7 @@ use tokio::{
 use self::ageing::keep_memory;
 pub(crate) use self::{
     calling::{AtOnce, Left, Started},
+    dispatch::Served,
     driver::{Driver, Host},
     suspended::{Carrier, From, Redial, Unresumed},
 };

@@ -197,6 +197,7 @@ impl NodeBuilder {
             made_before: AtomicU32::new(0),
             limits: self.limits,
             closed: AtomicBool::new(false),
+            detached: Mutex::default(),
             deaths: Notify::new(),
             quiet: Notify::new(),
             open: watch::Sender::new(0),

@@ -21,7 +21,7 @@ use crate::{
     object::{InterfaceSet, Whereabouts},
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
-    skeleton::{Handler, IncomingCall, Line, Request, Responder},
+    skeleton::{IncomingCall, Line, Request, Responder, Running},
     time::Time,
     transport::Socket,
     wire::{LinkId, Outcome, Payload, Resume},
@@ -74,7 +74,7 @@ impl Host<Referent> for Node {
         }
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => Some((object.id, InContext::new(handler, current))),
+            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
             Err(incoming) => {
                 let found = object.interfaces.names().join(", ");
                 let message = format!("the object has no such method; its interfaces are {found}");
@@ -341,7 +341,7 @@ enum Callee {
 }
 
 /// Whatever was called before it on the same object has begun.
-fn answer_fence(responder: Responder) -> Handler {
+fn answer_fence(responder: Responder) -> Running {
     Box::pin(async move { responder.pass_on(Outcome::Ok, Payload::default(), &[]) })
 }
 

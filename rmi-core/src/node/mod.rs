@@ -2,6 +2,7 @@
 
 mod builder;
 mod current;
+mod detached;
 mod dial;
 mod host;
 mod listen;
@@ -21,7 +22,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::AbortHandle;
 use parking_lot::{Mutex, MutexGuard};
+use slab::Slab;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
@@ -98,6 +101,8 @@ pub(crate) struct Inner {
     made_before: AtomicU32,
     /// Told when an import has died, to those that wait for it.
     deaths: Notify,
+    /// Detached calls that run.
+    detached: Mutex<Slab<AbortHandle>>,
     /// Told when a closing link has no call left to answer, or has ended.
     quiet: Notify,
     /// How many connections are open, for a shutdown to wait for.
@@ -173,6 +178,7 @@ impl Node {
         for (goodbye, link) in leaving {
             link.leave(goodbye);
         }
+        self.end_detached();
         let mut open = inner.open.subscribe();
         // A method that blocks its thread can hold a link up, and no longer than this.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, open.wait_for(|open| *open == 0)).await;
@@ -189,13 +195,13 @@ impl Node {
         !self.0.listeners.is_empty()
     }
 
-    /// Waits until no call that was taken over any link waits for its answer: a handler on one may
-    /// need another.
+    /// Waits until no call that was taken over any link waits for its answer, and no detached one runs: a
+    /// handler on one may need another.
     async fn wait_quiet(&self, links: &[Arc<Link<Referent>>]) {
         loop {
             let mut quiet = std::pin::pin!(self.0.quiet.notified());
             quiet.as_mut().enable();
-            if links.iter().all(|link| link.is_quiet()) {
+            if self.0.detached.lock().is_empty() && links.iter().all(|link| link.is_quiet()) {
                 return;
             }
             quiet.await;
