@@ -39,6 +39,7 @@ pub mod marshal;
 mod memory;
 mod named;
 mod node;
+pub mod oneway;
 mod options;
 mod pending;
 mod referent;
@@ -72,6 +73,7 @@ pub mod __private {
             ImplementedBy, Interface, InterfaceDescriptor, InterfaceName, Method, Registered, assert_distinct,
         },
         marshal::{ArgumentDecoder, ArgumentEncoder},
+        oneway::{DebugOneway, Oneway, PlainOneway},
         skeleton::{Handler, IncomingCall, Request, Responder},
         stub::Stub,
     };

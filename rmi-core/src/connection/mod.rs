@@ -4,6 +4,7 @@
 //! lock the session for a step, and write themselves where they are alone.
 
 mod ageing;
+mod batch;
 mod blocking;
 mod calling;
 mod dispatch;
@@ -15,7 +16,7 @@ mod suspended;
 use std::{
     io,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +32,7 @@ use tokio::{
 
 use self::ageing::keep_memory;
 pub(crate) use self::{
+    batch::Gathering,
     calling::{AtOnce, Left, Started},
     dispatch::Served,
     driver::{Driver, Host},
@@ -90,6 +92,7 @@ pub(crate) struct Ended {
 
 /// One connection between two nodes.
 pub(crate) struct Link<O> {
+    own: Weak<Self>,
     number: u64,
     id: Option<LinkId>,
     peer: Peer,
@@ -162,7 +165,8 @@ impl<O: Kept> Link<O> {
         clock: Clock,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             id: session.link_id(),
             peer: session.peer().clone(),

@@ -1,5 +1,6 @@
 //! Nodes: a process's presence in the system. A node dials, listens and exports.
 
+mod batch;
 mod builder;
 mod current;
 mod detached;
