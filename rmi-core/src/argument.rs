@@ -12,11 +12,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    answer::Answer,
     error::{Certainty, RemoteError, Returned},
     marshal::{ArgumentDecoder, ArgumentEncoder},
     memory::{self, KEPT_LEN_MIN},
     skeleton::Responder,
-    stub::Answer,
     wire::Outcome as Verdict,
 };
 
@@ -266,6 +266,9 @@ pub trait Outcome: Sized {
     ///
     /// Where this is one.
     fn into_result(self) -> Result<Self::Value, Self::Error>;
+
+    /// Whether it is an error.
+    fn is_error(&self) -> bool;
 }
 
 impl<T, E> Outcome for Result<T, E>
@@ -282,6 +285,10 @@ where
 
     fn into_result(self) -> Self {
         self
+    }
+
+    fn is_error(&self) -> bool {
+        self.is_err()
     }
 }
 
@@ -385,7 +392,12 @@ impl<R> SerdeRet for &Ret<R> {
     }
 }
 
-fn encode<T, E: Serialize>(result: Result<T, E>, responder: Responder, value: impl FnOnce(&mut ArgumentEncoder, T)) {
+/// Answers a call with the result of its method.
+pub(crate) fn encode<T, E: Serialize>(
+    result: Result<T, E>,
+    responder: Responder,
+    value: impl FnOnce(&mut ArgumentEncoder, T),
+) {
     responder.answer(|out| match result {
         Ok(result) => {
             value(out, result);

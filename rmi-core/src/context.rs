@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    connection::Served,
     id::NodeId,
     skeleton::{Handler, Line},
     time::Time,
@@ -68,7 +69,8 @@ impl Context {
         self.current.line.link.peer_addr()
     }
 
-    /// The time that the caller still waits, if it does not wait for ever.
+    /// The time that the caller still waits; `None` where it waits for ever, and in a
+    /// `#[remote(detached)]` method, which does not end with it.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.current.deadline.map(|deadline| deadline.since(self.current.line.link.clock().now()))
@@ -99,7 +101,12 @@ pub(crate) struct InContext {
 }
 
 impl InContext {
-    pub(crate) fn new(handler: Handler, current: Current) -> Self {
+    pub(crate) fn new(handler: impl Into<Handler>, mut current: Current) -> Self {
+        let handler = handler.into();
+        if handler.manner.detached {
+            // It runs on when its caller's time is over, and so do the calls that it makes.
+            current.deadline = None;
+        }
         Self { handler: Some(handler), current: Some(current) }
     }
 }
@@ -111,12 +118,22 @@ impl Future for InContext {
         let this = &mut *self;
         let Some(handler) = this.handler.as_mut() else { return Poll::Ready(()) };
         let _entered = Entered::new(&mut this.current);
-        let polled = handler.as_mut().poll(cx);
+        let polled = handler.running.as_mut().poll(cx);
         if polled.is_ready() {
             // What it leaves behind goes while its context is still there.
             this.handler = None;
         }
         polled
+    }
+}
+
+impl Served for InContext {
+    fn is_detached(&self) -> bool {
+        self.handler.as_ref().is_some_and(|handler| handler.manner.detached)
+    }
+
+    fn is_blocking(&self) -> bool {
+        self.handler.as_ref().is_some_and(|handler| handler.manner.blocking)
     }
 }
 

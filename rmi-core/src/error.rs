@@ -102,6 +102,12 @@ pub enum Certainty {
 }
 
 impl Certainty {
+    /// Whether the method certainly did not run: not sent, or not executed.
+    #[must_use]
+    pub const fn did_not_run(self) -> bool {
+        matches!(self, Self::NotSent | Self::NotExecuted)
+    }
+
     /// The number that stands for the certainty on the wire.
     #[must_use]
     pub const fn number(self) -> u8 {

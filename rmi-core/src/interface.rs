@@ -4,6 +4,7 @@ use std::{
     any::{Any, TypeId},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -129,6 +130,19 @@ pub struct Method {
     pub fingerprint: Fingerprint,
     /// Whether it may run more than once for one call.
     pub idempotent: bool,
+    /// How long a call of it may take, where that is not the node's to say.
+    pub timeout: Option<Duration>,
+    /// How its calls are run.
+    pub manner: Manner,
+}
+
+/// How the calls of a method are run, where that is not as usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// They run to their end, whatever becomes of their callers.
+    pub detached: bool,
+    /// They may block their thread.
+    pub blocking: bool,
 }
 
 impl Method {
@@ -146,13 +160,36 @@ impl Method {
             id.0 > RESERVED_ID_MAX,
             "the id of this method is reserved: give it another name with #[remote(name = \"..\")]"
         );
-        Self { interface, name, signature, id, fingerprint: Fingerprint(fnv1a64(&[signature])), idempotent: false }
+        let fingerprint = Fingerprint(fnv1a64(&[signature]));
+        let manner = Manner { detached: false, blocking: false };
+        Self { interface, name, signature, id, fingerprint, idempotent: false, timeout: None, manner }
     }
 
     /// The method may run more than once for one call: it goes again where nobody knows whether it ran.
     #[must_use]
     pub const fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// A call of the method may take so many microseconds.
+    #[must_use]
+    pub const fn timeout_micros(mut self, micros: u64) -> Self {
+        self.timeout = Some(Duration::from_micros(micros));
+        self
+    }
+
+    /// Calls of the method run to their end, whatever becomes of their callers.
+    #[must_use]
+    pub const fn detached(mut self) -> Self {
+        self.manner.detached = true;
+        self
+    }
+
+    /// Calls of the method may block their thread.
+    #[must_use]
+    pub const fn blocking(mut self) -> Self {
+        self.manner.blocking = true;
         self
     }
 }

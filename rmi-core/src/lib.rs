@@ -26,8 +26,11 @@ mod connection;
 pub mod transport;
 
 // Layer 4, the face.
+pub mod answer;
 mod any;
 pub mod argument;
+mod budget;
+mod callee;
 mod context;
 mod gate;
 mod import;
@@ -36,6 +39,7 @@ pub mod marshal;
 mod memory;
 mod named;
 mod node;
+pub mod oneway;
 mod options;
 mod pending;
 mod referent;
@@ -71,6 +75,7 @@ pub mod __private {
             ImplementedBy, Interface, InterfaceDescriptor, InterfaceName, Method, Registered, assert_distinct,
         },
         marshal::{ArgumentDecoder, ArgumentEncoder},
+        oneway::{DebugOneway, Oneway, PlainOneway},
         skeleton::{Handler, IncomingCall, Request, Responder},
         stub::Stub,
     };

@@ -46,6 +46,9 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Time for a call that sets none itself (default 30 s).
     pub call_timeout: Duration,
+    /// Calls that may go again at once (default 5,000), beyond one in ten of all calls and ten a second.
+    /// What never left this node counts only where a name has to be looked up anew.
+    pub retries: u32,
     /// Time that a shutdown waits for calls being served (default 30 s).
     pub drain_timeout: Duration,
     /// Connections that may be in their handshake at once; more wait in the listener's backlog
@@ -73,6 +76,7 @@ impl Default for Limits {
             exports: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
+            retries: 5000,
             drain_timeout: Duration::from_secs(30),
             handshakes: 1024,
             quick: Duration::from_micros(50),

@@ -5,6 +5,16 @@ use std::time::Duration;
 /// Options for the calls of one reference, given to [`Remote::with`](crate::Remote::with). A call
 /// of a local object has none: it is not sent.
 ///
+/// What is set here comes before what the method says, which comes before what the node says:
+///
+/// | | here | the method | the node |
+/// |---|---|---|---|
+/// | time | [`timeout`](Self::timeout) | `#[remote(timeout = "5s")]` | [`Limits::call_timeout`](crate::Limits::call_timeout) |
+/// | may run twice | [`idempotent`](Self::idempotent) | `#[remote(idempotent)]` | no |
+/// | attempts | [`attempts`](Self::attempts) | | as many as time and [`Limits::retries`](crate::Limits::retries) allow |
+///
+/// A call that a handler makes never takes longer than the call that it serves has left, whatever is set.
+///
 /// ```
 /// use std::time::Duration;
 /// let quick = rmi_core::CallOptions::new().timeout(Duration::from_millis(50));
@@ -13,18 +23,17 @@ use std::time::Duration;
 pub struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: Option<bool>,
+    pub(crate) attempts: Option<u32>,
 }
 
 impl CallOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { timeout: None, idempotent: None }
+        Self { timeout: None, idempotent: None, attempts: None }
     }
 
-    /// The time for each call, from its start to its answer; the node's
-    /// [`call_timeout`](crate::Limits::call_timeout) otherwise. A call made by a handler never
-    /// takes longer than its own call has left.
+    /// The time for each call, from its start to its answer, all attempts together.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -36,6 +45,15 @@ impl CallOptions {
     #[must_use]
     pub const fn idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// How often a call is tried at most; 1 is never again. Without it a call that may go again does so, with
+    /// pauses, within its time and the node's [`connect_timeout`](crate::Limits::connect_timeout), and for as long
+    /// as not too many others do ([`Limits::retries`](crate::Limits::retries)).
+    #[must_use]
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(attempts);
         self
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     connection::Link,
+    error::RemoteError,
     referent::Referent,
     session::{Answer, CallKey},
 };
@@ -16,12 +17,13 @@ use crate::{
 pub(crate) struct PendingCall {
     link: Arc<Link<Referent>>,
     key: CallKey,
-    answered: bool,
+    /// Nothing is left to cancel.
+    over: bool,
 }
 
 impl PendingCall {
     pub(crate) fn new(link: Arc<Link<Referent>>, key: CallKey) -> Self {
-        Self { link, key, answered: false }
+        Self { link, key, over: false }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link<Referent>> {
@@ -31,7 +33,7 @@ impl PendingCall {
     /// Asks for the answer. Once it has come there is nothing more to poll for.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<Referent>> {
         let polled = self.link.poll_answer(self.key, cx.waker());
-        self.answered = polled.is_ready();
+        self.over = polled.is_ready();
         polled
     }
 
@@ -40,11 +42,26 @@ impl PendingCall {
         let answer = poll_fn(|cx| self.poll_answer(cx)).await;
         (answer, self.link.clone())
     }
+
+    /// Waits until a oneway call is on its way. From then on nothing cancels it, and nobody hears of it.
+    ///
+    /// # Errors
+    ///
+    /// Where it certainly did not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes the call back.
+    pub(crate) async fn departure(mut self) -> Result<(), RemoteError> {
+        let departed = poll_fn(|cx| self.link.poll_departure(self.key, cx.waker())).await;
+        self.over = true;
+        departed
+    }
 }
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.over {
             self.link.cancel_call(self.key);
         }
     }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::{
+    budget::Budget,
     error::{Certainty, ErrorKind, RemoteError},
     time::Time,
 };
 
-/// The first pause before another attempt, and the longest.
+/// The shortest pause before another attempt, and the longest.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -18,42 +19,69 @@ pub(crate) struct Retries {
     idempotent: bool,
     /// The reference has a name, which may be looked up anew.
     named: bool,
-    count: u32,
-    /// When the call is given up, from the first failure on.
-    until: Option<Time>,
+    /// How many attempts are left.
+    left: u32,
+    /// When the call is given up.
+    until: Time,
+    /// The last pause.
+    pause: Duration,
+    /// What the first attempt failed with.
+    first: Option<RemoteError>,
     /// An attempt of which nobody knows whether it ran.
     in_doubt: bool,
 }
 
 impl Retries {
-    pub(crate) const fn new(idempotent: bool, named: bool) -> Self {
-        Self { idempotent, named, count: 0, until: None, in_doubt: false }
+    /// One attempt was made, of `attempts` at most.
+    pub(crate) const fn new(idempotent: bool, named: bool, attempts: u32, until: Time) -> Self {
+        let left = attempts.saturating_sub(1);
+        Self { idempotent, named, left, until, pause: PAUSE, first: None, in_doubt: false }
     }
 
-    /// How long to wait before the call goes again; `None` where it does not. `patience` bounds all
-    /// attempts together, from the first failure on.
-    pub(crate) fn again(&mut self, error: &RemoteError, now: Time, patience: Duration) -> Option<Duration> {
-        let until = *self.until.get_or_insert(now + patience);
+    /// How long to wait before the call goes again; `None` where it does not.
+    pub(crate) fn again(&mut self, error: &RemoteError, now: Time, budget: &mut Budget) -> Option<Duration> {
+        let is_first = self.first.is_none();
+        self.first.get_or_insert_with(|| error.clone());
         self.in_doubt |= error.certainty() == Certainty::Unknown;
-        if !self.may_go(error) {
+        if !self.may_go(error) || self.left == 0 {
             return None;
         }
-        let pause = match self.count {
-            0 => Duration::ZERO,
-            count => PAUSE.saturating_mul(1 << (count - 1).min(16)).min(PAUSE_MAX),
+        self.left -= 1;
+        let is_unsent = error.certainty() == Certainty::NotSent;
+        let pause = if is_first && is_unsent {
+            // Another link may be there.
+            Duration::ZERO
+        } else {
+            // Drawn between the shortest pause and three times the last one, so that those who lost the
+            // same node do not come back together.
+            self.pause = budget.draw(PAUSE, self.pause.saturating_mul(3)).min(PAUSE_MAX);
+            self.pause
         };
-        self.count += 1;
-        (now + pause < until).then_some(pause)
+        if now + pause >= self.until {
+            return None;
+        }
+        // What never left this node cost its server nothing, and the dial that it waits for is one for
+        // all callers; looking a name up anew is a call.
+        let is_free = is_unsent && matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::Shutdown);
+        if !is_free && !budget.take() {
+            tracing::debug!(%error, "the call does not go again: too many of this node's calls do");
+            return None;
+        }
+        Some(pause)
     }
 
     /// The error that ends the call: what is true of its last attempt need not be true of all.
-    pub(crate) fn give_up(&self, error: RemoteError) -> RemoteError {
-        let did_not_run = matches!(error.certainty(), Certainty::NotSent | Certainty::NotExecuted);
-        if self.in_doubt && did_not_run { error.with_certainty(Certainty::Unknown) } else { error }
+    pub(crate) fn give_up(&mut self, error: RemoteError) -> RemoteError {
+        // That nobody is there any more says less than why the call was not taken.
+        let error = match self.first.take() {
+            Some(first) if error.kind() == ErrorKind::Unreachable => first,
+            _ => error,
+        };
+        if self.in_doubt && error.certainty().did_not_run() { error.with_certainty(Certainty::Unknown) } else { error }
     }
 
     fn may_go(&self, error: &RemoteError) -> bool {
-        let did_not_run = matches!(error.certainty(), Certainty::NotSent | Certainty::NotExecuted);
+        let did_not_run = error.certainty().did_not_run();
         match error.kind() {
             // The link was lost or is closing; another may be there.
             ErrorKind::ConnectionLost | ErrorKind::Shutdown => did_not_run || self.idempotent,
@@ -69,10 +97,19 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
+    const UNTIL: Time = Time::after_start(PATIENCE);
+
+    fn retries(idempotent: bool, named: bool) -> Retries {
+        Retries::new(idempotent, named, u32::MAX, UNTIL)
+    }
+
+    fn full() -> Budget {
+        Budget::new(1000, 7)
+    }
 
     fn goes(idempotent: bool, named: bool, kind: ErrorKind, certainty: Certainty) -> bool {
         let error = RemoteError::new(kind, "").with_certainty(certainty);
-        Retries::new(idempotent, named).again(&error, Time::START, PATIENCE).is_some()
+        retries(idempotent, named).again(&error, Time::START, &mut full()).is_some()
     }
 
     #[test]
@@ -113,7 +150,7 @@ mod tests {
     #[test]
     fn a_call_is_in_doubt_when_one_of_its_attempts_is() {
         let lost = |certainty| RemoteError::new(ErrorKind::ConnectionLost, "").with_certainty(certainty);
-        let mut retries = Retries::new(true, false);
+        let mut retries = retries(true, false);
         for (attempt, told) in [
             (Certainty::NotSent, Certainty::NotSent),
             (Certainty::Unknown, Certainty::Unknown),
@@ -121,20 +158,79 @@ mod tests {
             (Certainty::NotExecuted, Certainty::Unknown),
             (Certainty::Executed, Certainty::Executed),
         ] {
-            let _pause = retries.again(&lost(attempt), Time::START, PATIENCE);
+            let _pause = retries.again(&lost(attempt), Time::START, &mut full());
             assert_eq!(retries.give_up(lost(attempt)).certainty(), told, "{attempt:?}");
         }
     }
 
+    fn error(kind: ErrorKind, certainty: Certainty) -> RemoteError {
+        RemoteError::new(kind, "").with_certainty(certainty)
+    }
+
     #[test]
-    fn attempts_come_to_an_end() {
-        let error = RemoteError::new(ErrorKind::ConnectionLost, "").with_certainty(Certainty::NotSent);
-        let (mut retries, mut now, mut attempts) = (Retries::new(false, false), Time::START, 0);
-        while let Some(pause) = retries.again(&error, now, PATIENCE) {
-            now = now + pause;
-            attempts += 1;
-            assert!(attempts < 100);
+    fn attempts_come_to_an_end_in_time_and_pauses_grow_and_differ() {
+        let lost = error(ErrorKind::ConnectionLost, Certainty::Unknown);
+        let mut budget = full();
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            let (mut retries, mut now, mut pauses) = (retries(true, false), Time::START, Vec::new());
+            while let Some(pause) = retries.again(&lost, now, &mut budget) {
+                assert!((PAUSE..=PAUSE_MAX).contains(&pause), "{pause:?}");
+                assert!(pause <= pauses.last().map_or(PAUSE, |last: &Duration| *last) * 3, "{pauses:?}, {pause:?}");
+                now = now + pause;
+                pauses.push(pause);
+            }
+            assert!(pauses.len() > 5 && now.since_start() < PATIENCE, "{} attempts until {now:?}", pauses.len());
+            all.push(pauses);
         }
-        assert!(attempts > 5 && now.since_start() <= PATIENCE, "{attempts} attempts until {now:?}");
+        let grown = all.iter().filter(|pauses| pauses.last() > pauses.first()).count();
+        assert!(grown > 15, "{all:?}");
+        all.dedup();
+        assert_eq!(all.len(), 20, "two callers pause alike");
+    }
+
+    #[test]
+    fn what_was_not_sent_goes_again_at_once_the_first_time() {
+        let unsent = error(ErrorKind::ConnectionLost, Certainty::NotSent);
+        let mut retries = retries(false, false);
+        assert_eq!(retries.again(&unsent, Time::START, &mut full()), Some(Duration::ZERO));
+        assert!(retries.again(&unsent, Time::START, &mut full()) >= Some(PAUSE));
+        let refused = error(ErrorKind::Shutdown, Certainty::NotExecuted);
+        assert!(self::retries(false, false).again(&refused, Time::START, &mut full()) >= Some(PAUSE));
+    }
+
+    #[test]
+    fn a_call_goes_no_more_often_than_it_may() {
+        let lost = error(ErrorKind::ConnectionLost, Certainty::Unknown);
+        for (attempts, again) in [(0, 0), (1, 0), (2, 1), (4, 3)] {
+            let mut retries = Retries::new(true, false, attempts, UNTIL);
+            let went = std::iter::from_fn(|| retries.again(&lost, Time::START, &mut full())).count();
+            assert_eq!(went, again, "{attempts} attempts");
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_have_felt_goes_again_only_within_the_budget() {
+        use Certainty::{NotExecuted, NotSent, Unknown};
+        let mut empty = Budget::new(0, 7);
+        for (kind, certainty, goes) in [
+            (ErrorKind::ConnectionLost, Unknown, false),
+            (ErrorKind::Shutdown, NotExecuted, false),
+            (ErrorKind::Unreachable, NotSent, false),
+            (ErrorKind::NoSuchObject, NotExecuted, false),
+            (ErrorKind::ConnectionLost, NotSent, true),
+            (ErrorKind::Shutdown, NotSent, true),
+        ] {
+            let again = retries(true, true).again(&error(kind, certainty), Time::START, &mut empty);
+            assert_eq!(again.is_some(), goes, "{kind:?} {certainty:?}");
+        }
+    }
+
+    #[test]
+    fn that_nobody_is_there_any_more_is_not_what_a_caller_is_told() {
+        let mut retries = retries(false, true);
+        let _pause = retries.again(&error(ErrorKind::Shutdown, Certainty::NotExecuted), Time::START, &mut full());
+        let told = retries.give_up(error(ErrorKind::Unreachable, Certainty::NotSent));
+        assert_eq!((told.kind(), told.certainty()), (ErrorKind::Shutdown, Certainty::NotExecuted));
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
     id::{Fingerprint, MethodId},
-    interface::Method,
+    interface::{Manner, Method},
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
     node::Node,
     referent::Referent,
@@ -14,8 +14,27 @@ use crate::{
     wire::{Outcome, Payload},
 };
 
-/// The future that runs a method and answers its call.
-pub type Handler = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+/// A method that runs, and answers its call.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
+
+/// What runs a method and answers its call, and how that is to be run.
+pub struct Handler {
+    pub(crate) running: Running,
+    pub(crate) manner: Manner,
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("manner", &self.manner).finish_non_exhaustive()
+    }
+}
+
+impl From<Running> for Handler {
+    /// Run as usual.
+    fn from(running: Running) -> Self {
+        Self { running, manner: Manner::default() }
+    }
+}
 
 /// Where calls come from and whom they reach: one for all calls of a link.
 pub(crate) struct Line {
@@ -39,9 +58,9 @@ impl IncomingCall {
     }
 
     /// Runs the method, unless the caller knows it by another signature.
-    pub fn serve(self, method: &'static Method, run: impl FnOnce(Request, Responder) -> Handler) -> Handler {
+    pub fn serve(self, method: &'static Method, run: impl FnOnce(Request, Responder) -> Running) -> Handler {
         if self.fingerprint == method.fingerprint {
-            return run(self.request, self.responder);
+            return Handler { running: run(self.request, self.responder), manner: method.manner };
         }
         let message = format!(
             "caller and callee were built with different signatures of {method}; here it is `{}`: build both from one version of the interface",
@@ -49,7 +68,7 @@ impl IncomingCall {
         );
         let error = RemoteError::new(ErrorKind::SignatureMismatch, message);
         self.responder.refuse(error.with_certainty(Certainty::NotExecuted));
-        Box::pin(std::future::ready(()))
+        Handler::from(Box::pin(std::future::ready(())) as Running)
     }
 }
 

@@ -5,27 +5,27 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use crate::{
-    connection::{AtOnce, Link},
+    answer::Answer,
+    callee::{Callee, Ready},
+    connection::AtOnce,
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
-    id::{ObjectId, fnv1a64},
-    import::{Import, Start},
+    import::Import,
     interface::Method,
-    marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
+    marshal::{ArgumentEncoder, recycle},
     named::Named,
     node::Node,
     options::CallOptions,
     pending::PendingCall,
-    referent::{Referent, Service},
+    referent::Referent,
     retry::Retries,
-    session::{self, MethodRef, Received, StartCall},
+    session::{self, MethodRef},
     streaming::is_stream,
     time::Time,
-    wire::{Encoded, Outcome, Payload, TIME_LEFT_MAX, Target},
+    wire::{Encoded, TIME_LEFT_MAX},
 };
 
 /// The caller's object: implements every remote interface by sending each call to the object
@@ -50,49 +50,6 @@ impl Destination {
             Self::Callee(callee) => callee.clone(),
             Self::Named(named) => Callee::Object(named.current()),
         }
-    }
-}
-
-/// Whom one attempt of a call is for.
-#[derive(Clone)]
-enum Callee {
-    Object(Arc<Import>),
-    Service(Arc<Service>),
-}
-
-impl Callee {
-    fn node(&self) -> &Node {
-        match self {
-            Self::Object(import) => import.node(),
-            Self::Service(service) => &service.node,
-        }
-    }
-
-    /// Calls to one object begin in the order in which they were made.
-    fn order(&self) -> ObjectId {
-        match self {
-            Self::Object(import) => import.id(),
-            Self::Service(service) => service_order(&service.name),
-        }
-    }
-
-    fn describe_object(&self) -> String {
-        match self {
-            Self::Object(import) => import.id().to_string(),
-            Self::Service(service) => format!("service {:?}", service.name),
-        }
-    }
-
-    fn describe_peer(&self) -> String {
-        match self {
-            Self::Object(import) => import.describe_peer(),
-            Self::Service(service) => service.endpoint.to_string(),
-        }
-    }
-
-    /// Names what a call was about in its error.
-    fn name(&self, error: RemoteError, method: &Method) -> RemoteError {
-        error.with_method(method.to_string()).with_object(self.describe_object()).with_peer(self.describe_peer())
     }
 }
 
@@ -123,6 +80,28 @@ impl Stub {
         Call { stub: self, method, encode: Some(encode), stage: Stage::New }
     }
 
+    /// Sends this call, whose answer nobody waits for: comes back once it is on its way, having waited for
+    /// that, and for the peer's credit, where it has to.
+    ///
+    /// # Errors
+    ///
+    /// Where the call certainly did not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes the call back. Once it has come back nothing does.
+    pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
+        let mut encoded = marshal(encode);
+        let mut attempt = self.attempt(method, passes_stream(&encoded));
+        let mut retries = None;
+        loop {
+            let Err(error) = attempt.send(encoded).await else { return Ok(()) };
+            let retries = retries.get_or_insert_with(|| self.retries(&attempt));
+            self.prepare_again(&mut attempt, retries, error).await?;
+            encoded = marshal(encode);
+        }
+    }
+
     /// Starts a call that needs nothing but its link: its way is there, and it passes no references.
     /// Otherwise gives back what was encoded.
     fn start_at_once(&self, waker: &Waker, method: &'static Method, encode: &mut Encode<'_>) -> Quick {
@@ -150,15 +129,23 @@ impl Stub {
     }
 
     fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut Encoded) -> AtOnce<'a> {
-        let timeout = self.options.as_ref().and_then(|options| options.timeout);
+        let timeout = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
         let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
         let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
         AtOnce { method, payload, timeout, left, depth, waker }
     }
 
     /// Whom a call was for that was started at once.
-    fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
+    pub(crate) fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
         callee.map_or_else(|| self.destination.callee(), Callee::Object)
+    }
+
+    /// The first attempt of a call that may have to wait for its way.
+    fn attempt(&self, method: &'static Method, passes_stream: bool) -> Attempt<'_> {
+        let callee = self.destination.callee();
+        let now = callee.node().now();
+        let (deadline, depth) = self.time_and_depth(callee.node(), now, method, passes_stream);
+        Attempt { stub: self, method, callee, now, deadline, depth }
     }
 
     /// A call that may have to wait for its way.
@@ -168,12 +155,7 @@ impl Stub {
         encoded: Marshalled,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let callee = self.destination.callee();
-        let node = callee.node();
-        let now = node.now();
-        let passes_stream = encoded.1.as_ref().is_ok_and(|references| references.iter().any(is_stream));
-        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref(), passes_stream);
-        let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
+        let attempt = self.attempt(method, passes_stream(&encoded));
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -190,7 +172,7 @@ impl Stub {
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.callee_of(recourse.callee);
         let now = callee.node().now();
-        let (_, depth) = time_and_depth(callee.node(), now, self.options.as_deref(), false);
+        let (_, depth) = self.time_and_depth(callee.node(), now, method, false);
         let attempt = Attempt { stub: self, method, callee, now, deadline: recourse.deadline, depth };
         self.call_again(attempt, error, encode).await
     }
@@ -199,45 +181,60 @@ impl Stub {
     async fn call_again<'a>(
         &'a self,
         mut attempt: Attempt<'a>,
-        first: RemoteError,
+        mut error: RemoteError,
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let node = attempt.callee.node().clone();
-        let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
-        let option = self.options.as_ref().and_then(|options| options.idempotent);
-        let idempotent = option.unwrap_or(attempt.method.idempotent);
-        let mut retries = Retries::new(idempotent, matches!(self.destination, Destination::Named(_)));
-        let mut error = first.clone();
-        while let Some(pause) = retries.again(&error, node.now(), patience) {
-            if let Err(end) = self.prepare_again(&attempt, &error, pause).await {
-                return Err(attempt.name(retries.give_up(end)));
-            }
-            (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
+        let mut retries = self.retries(&attempt);
+        loop {
+            self.prepare_again(&mut attempt, &mut retries, error.clone()).await?;
             let encoded = marshal(encode);
             if encoded.1.is_err() {
                 // A stream among the arguments has been read from: the call does not go again.
-                break;
+                return Err(attempt.name(retries.give_up(error)));
             }
             error = match attempt.go(encoded).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
         }
-        // That nobody is there any more says less than why the call was not taken.
-        let told = if error.kind() == ErrorKind::Unreachable { first } else { error };
-        Err(attempt.name(retries.give_up(told)))
     }
 
-    /// Waits before a call goes again; a name is looked up anew meanwhile.
+    /// Those of a call whose first attempt has failed.
+    fn retries(&self, first: &Attempt<'_>) -> Retries {
+        let node = first.callee.node();
+        let options = self.options.as_deref();
+        let idempotent = options.and_then(|options| options.idempotent).unwrap_or(first.method.idempotent);
+        let attempts = options.and_then(|options| options.attempts).unwrap_or(u32::MAX);
+        let until = first.deadline.min(node.now() + node.limits().connect_timeout);
+        Retries::new(idempotent, matches!(self.destination, Destination::Named(_)), attempts, until)
+    }
+
+    /// Waits until the call may go again; a name is looked up anew meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the call failed with, where it does not.
     async fn prepare_again(
         &self,
-        failed: &Attempt<'_>,
-        error: &RemoteError,
-        pause: Duration,
+        attempt: &mut Attempt<'_>,
+        retries: &mut Retries,
+        error: RemoteError,
     ) -> Result<(), RemoteError> {
+        let node = attempt.callee.node().clone();
+        let again = retries.again(&error, node.now(), &mut node.budget());
+        let Some(pause) = again else { return Err(attempt.name(retries.give_up(error))) };
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        if let Err(end) = self.look_up_again(attempt, error).await {
+            return Err(attempt.name(retries.give_up(end)));
+        }
+        (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
+        Ok(())
+    }
+
+    /// Looks the name up anew that an attempt went by, if it did.
+    async fn look_up_again(&self, failed: &Attempt<'_>, error: RemoteError) -> Result<(), RemoteError> {
         let (Destination::Named(named), Callee::Object(import)) = (&self.destination, &failed.callee) else {
             return Ok(());
         };
@@ -245,11 +242,24 @@ impl Stub {
         match resolving.await {
             // The owner itself says so, and its name leads nowhere else.
             Ok(Ok(false)) if error.kind() == ErrorKind::NoSuchObject && error.certainty() == Certainty::NotExecuted => {
-                Err(error.clone())
+                Err(error)
             }
             // The registry may be back, or the name be bound again, until the call is given up.
             Ok(Ok(_) | Err(_)) => Ok(()),
-            Err(_) => Err(error.clone()),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
+    /// than the handler's own call has left. One that passes a stream has no time of its own but what was
+    /// asked for.
+    fn time_and_depth(&self, node: &Node, now: Time, method: &Method, passes_stream: bool) -> (Time, u32) {
+        let set = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
+        let default = if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout };
+        let own = set.unwrap_or(default);
+        match Current::inherited() {
+            None => (now + own, 0),
+            Some((left, depth)) => (now + left.map_or(own, |left| left.min(own)), depth.saturating_add(1)),
         }
     }
 }
@@ -297,6 +307,11 @@ fn marshal(encode: &mut Encode<'_>) -> Marshalled {
 /// Whether arguments were encoded and pass no references.
 fn is_plain(references: &Result<Vec<Referent>, RemoteError>) -> bool {
     references.as_ref().is_ok_and(Vec::is_empty)
+}
+
+/// Whether a stream is among the arguments.
+fn passes_stream((_, references): &Marshalled) -> bool {
+    references.as_ref().is_ok_and(|references| references.iter().any(is_stream))
 }
 
 type Careful<'a> = Pin<Box<dyn Future<Output = Result<Answer<'a>, RemoteError>> + Send + 'a>>;
@@ -378,22 +393,6 @@ impl fmt::Debug for Stub {
     }
 }
 
-/// Between the starts of dials to several endpoints, and for the handshake's way back.
-const CONNECT_SLACK: Duration = Duration::from_millis(250);
-
-/// An encoded call on its way to a link.
-struct Ready<'a> {
-    method: &'static Method,
-    node: &'a Node,
-    order: ObjectId,
-    payload: &'a mut Encoded,
-    references: Vec<Referent>,
-    /// When it was made.
-    now: Time,
-    deadline: Time,
-    depth: u32,
-}
-
 /// One way of a call to its callee and back.
 struct Attempt<'a> {
     stub: &'a Stub,
@@ -406,12 +405,31 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    async fn go(&self, (mut payload, references): Marshalled) -> Result<Answer<'a>, RemoteError> {
-        let Self { stub, method, callee, now, deadline, depth } = self;
-        let node = callee.node();
+    async fn go(&self, encoded: Marshalled) -> Result<Answer<'a>, RemoteError> {
+        let (answer, link) = self.start(encoded).await?.answer().await;
+        match answer {
+            session::Answer::Failed(error) => Err(error),
+            session::Answer::Reply { outcome: verdict, payload, references } => {
+                let callee = match &self.callee {
+                    Callee::Object(import) => Some(import.clone()),
+                    Callee::Service(_) => None,
+                };
+                let Self { stub, method, .. } = self;
+                Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
+            }
+        }
+    }
+
+    /// The same, for a call whose answer nobody waits for.
+    async fn send(&self, encoded: Marshalled) -> Result<(), RemoteError> {
+        self.start(encoded).await?.departure().await
+    }
+
+    async fn start(&self, (mut payload, references): Marshalled) -> Result<PendingCall, RemoteError> {
+        let Self { method, callee, now, deadline, depth, .. } = self;
         let started = match references {
             Ok(references) => {
-                let order = callee.order();
+                let (node, order) = (callee.node(), callee.order());
                 let (now, deadline, depth) = (*now, *deadline, *depth);
                 let call = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
                 callee.start(call).await
@@ -419,149 +437,11 @@ impl<'a> Attempt<'a> {
             Err(error) => Err(error.with_certainty(Certainty::NotSent)),
         };
         recycle(payload);
-        let call = started?;
-        let (answer, link) = call.answer().await;
-        match answer {
-            session::Answer::Failed(error) => Err(error),
-            session::Answer::Reply { outcome, payload, references } => {
-                let callee = match callee {
-                    Callee::Object(import) => Some(import.clone()),
-                    Callee::Service(_) => None,
-                };
-                let verdict = outcome;
-                Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
-            }
-        }
+        started
     }
 
     /// Names what the call was about in its error.
     fn name(&self, error: RemoteError) -> RemoteError {
         self.callee.name(error, self.method)
-    }
-}
-
-impl Callee {
-    async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-        let (node, now, deadline) = (call.node, call.now, call.deadline);
-        // A dial ends by itself; what waits behind others that dial ends a little later.
-        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
-        let limit = || node.instant(deadline.min(connected));
-        let late = || {
-            let error = if deadline <= connected {
-                let message = "no connection to the object's node within the time for the call";
-                RemoteError::new(ErrorKind::DeadlineExceeded, message)
-            } else {
-                RemoteError::new(ErrorKind::Unreachable, "no connection to the object's node in time")
-            };
-            error.with_certainty(Certainty::NotSent)
-        };
-        match self {
-            Self::Object(import) => {
-                let start = |Start { link, target }| start(&link, target, call);
-                let mut started = std::pin::pin!(import.start(start));
-                // A way that is there needs no timer.
-                match futures_util::poll!(started.as_mut()) {
-                    Poll::Ready(started) => started?,
-                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
-                }
-            }
-            Self::Service(service) => {
-                let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
-                let target = Target::Service(service.name.clone());
-                match open {
-                    Some(link) => start(&link, target, call),
-                    None => {
-                        let started = async {
-                            let _turn = service.gate.enter().await;
-                            start(&service.node.link_at(&service.endpoint).await?, target, call)
-                        };
-                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-    let Ready { method, node, order, payload, references, deadline, depth, .. } = call;
-    let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
-    let call = StartCall {
-        target,
-        order,
-        method: MethodRef { id: method.id, fingerprint: method.fingerprint, name: method },
-        references: passed,
-        payload,
-        deadline: Some(deadline),
-        depth,
-        relayed: false,
-    };
-    // Later than `now` of the call, where it waited for its way: the time left must be true.
-    let key = link.start_call(node.now(), call)?;
-    Ok(PendingCall::new(link.clone(), key))
-}
-
-/// When a call has to end and how deep it is nested: a call made by a handler never takes longer
-/// than the handler's own call has left. One that passes a stream has no time of its own but what was
-/// asked for.
-fn time_and_depth(node: &Node, now: Time, options: Option<&CallOptions>, passes_stream: bool) -> (Time, u32) {
-    let default = || if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout };
-    let own = options.and_then(|options| options.timeout).unwrap_or_else(default);
-    match Current::inherited() {
-        None => (now + own, 0),
-        Some((left, depth)) => (now + left.map_or(own, |left: Duration| left.min(own)), depth.saturating_add(1)),
-    }
-}
-
-/// Calls to a service by name are in order among themselves.
-fn service_order(name: &str) -> ObjectId {
-    ObjectId::from_bytes(u128::from(fnv1a64(&[name])).to_be_bytes())
-}
-
-/// The answer of a method, still encoded.
-pub struct Answer<'a> {
-    verdict: Outcome,
-    payload: Payload,
-    references: Vec<Referent>,
-    /// That it came over.
-    link: Arc<Link<Referent>>,
-    method: &'static Method,
-    stub: &'a Stub,
-    /// Who gave it, where the stub alone does not tell.
-    callee: Option<Arc<Import>>,
-}
-
-impl Answer<'_> {
-    /// With the references that came with it, as this node sees them.
-    fn with(mut self, references: Vec<Received<Referent>>) -> Self {
-        if !references.is_empty() {
-            let callee = self.stub.callee_of(self.callee.clone());
-            let (node, link) = (callee.node(), &self.link);
-            self.references = references.into_iter().map(|reference| node.receive(link, reference)).collect();
-        }
-        self
-    }
-
-    pub(crate) fn verdict(&self) -> Outcome {
-        self.verdict
-    }
-
-    pub(crate) fn take_references(&mut self) -> Vec<Referent> {
-        std::mem::take(&mut self.references)
-    }
-
-    pub(crate) fn decoder(&mut self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&mut self.payload, references, self.link.limits())
-    }
-
-    /// Names what the call was about in an error.
-    pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.stub.callee_of(self.callee.clone()).name(error, self.method)
-    }
-}
-
-impl fmt::Debug for Answer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("verdict", &self.verdict).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use syn::{
     punctuated::Punctuated,
 };
 
-use crate::Errors;
+use crate::{Errors, duration};
 
 /// Where an attribute stands.
 #[derive(Clone, Copy)]
@@ -26,7 +26,15 @@ pub(crate) struct Options {
     /// Where the runtime is found.
     pub(crate) runtime: Option<Path>,
     /// The method may run more than once for one call.
-    pub(crate) idempotent: Option<()>,
+    pub(crate) idempotent: Option<Ident>,
+    /// Nobody waits for the method's answer.
+    pub(crate) oneway: Option<Ident>,
+    /// How long a call of the method may take, in microseconds.
+    pub(crate) timeout: Option<u64>,
+    /// The method runs to its end, whatever becomes of its caller.
+    pub(crate) detached: Option<Ident>,
+    /// The method may block its thread.
+    pub(crate) blocking: Option<Ident>,
 }
 
 impl Options {
@@ -63,7 +71,11 @@ impl Options {
         }
         let result = match word.as_str() {
             "name" => name(place, &option, value).and_then(|name| set(&mut self.name, name, &option)),
-            "idempotent" => flag(&option, value).and_then(|()| set(&mut self.idempotent, (), &option)),
+            "idempotent" => flag(&option, value).and_then(|given| set(&mut self.idempotent, given, &option)),
+            "oneway" => flag(&option, value).and_then(|given| set(&mut self.oneway, given, &option)),
+            "detached" => flag(&option, value).and_then(|given| set(&mut self.detached, given, &option)),
+            "blocking" => flag(&option, value).and_then(|given| set(&mut self.blocking, given, &option)),
+            "timeout" => timeout(&option, value).and_then(|given| set(&mut self.timeout, given, &option)),
             _ => runtime(&option, value).and_then(|path| set(&mut self.runtime, path, &option)),
         };
         errors.extend(result.err());
@@ -75,22 +87,23 @@ impl Place {
         match self {
             Self::Trait => &["name", "crate"],
             Self::Impl => &["crate"],
-            Self::Method => &["name", "idempotent"],
+            Self::Method => &["name", "oneway", "idempotent", "timeout", "detached", "blocking"],
         }
     }
 
     fn refusal(self, word: &str) -> String {
-        const OF_METHODS: &[&str] = &["oneway", "idempotent", "timeout", "blocking", "detached"];
-        let takes = self.options().join("` and `");
+        let (last, others) = self.options().split_last().unwrap_or((&"", &[]));
+        let takes = match others {
+            [] => format!("`{last}`"),
+            others => format!("`{}` and `{last}`", others.join("`, `")),
+        };
+        let is_of_methods = Self::Method.options().contains(&word);
         match self {
-            Self::Method if OF_METHODS.contains(&word) => format!("`{word}` is not supported yet"),
-            Self::Trait if OF_METHODS.contains(&word) => format!("`{word}` goes on a method; a trait takes `{takes}`"),
-            Self::Impl if word == "name" || OF_METHODS.contains(&word) => {
-                format!("`{word}` goes on the trait; an `impl` takes `{takes}`")
-            }
-            Self::Trait => format!("unknown option `{word}`: a trait takes `{takes}`"),
-            Self::Impl => format!("unknown option `{word}`: an `impl` takes `{takes}`"),
-            Self::Method => format!("unknown option `{word}`: a method takes `{takes}`"),
+            Self::Trait if is_of_methods => format!("`{word}` goes on a method; a trait takes {takes}"),
+            Self::Impl if is_of_methods => format!("`{word}` goes on the trait; an `impl` takes {takes}"),
+            Self::Trait => format!("unknown option `{word}`: a trait takes {takes}"),
+            Self::Impl => format!("unknown option `{word}`: an `impl` takes {takes}"),
+            Self::Method => format!("unknown option `{word}`: a method takes {takes}"),
         }
     }
 }
@@ -127,9 +140,15 @@ fn runtime(option: &Ident, value: Option<Expr>) -> syn::Result<Path> {
     text(option, value)?.parse_with(Path::parse_mod_style)
 }
 
-fn flag(option: &Ident, value: Option<Expr>) -> syn::Result<()> {
+/// A time such as `5s`, in microseconds.
+fn timeout(option: &Ident, value: Option<Expr>) -> syn::Result<u64> {
+    let text = text(option, value)?;
+    duration::micros(&text.value()).map_err(|why| Error::new_spanned(text, why))
+}
+
+fn flag(option: &Ident, value: Option<Expr>) -> syn::Result<Ident> {
     match value {
-        None => Ok(()),
+        None => Ok(option.clone()),
         Some(value) => Err(Error::new_spanned(value, format!("`{option}` takes no value"))),
     }
 }

@@ -88,6 +88,9 @@ fn owned_argument(parameter: &Parameter) -> (TokenStream, TokenStream) {
 /// What encodes and decodes the method's results; rustc blames the type where nothing can.
 fn result_codec(method: &Method) -> TokenStream {
     let result = &method.result;
+    if method.options.oneway.is_some() {
+        return quote_spanned!(generated_at(result)=> (&__rmi::Oneway::<#result>::NEW).codec());
+    }
     quote_spanned!(generated_at(result)=> (&__rmi::Ret::<#result>::NEW).codec())
 }
 

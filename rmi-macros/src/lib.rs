@@ -5,6 +5,7 @@
 //! writes the code. Only the first two can fail.
 
 mod args;
+mod duration;
 mod expand;
 mod model;
 mod names;

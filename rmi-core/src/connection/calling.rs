@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Kept, Link, Locked};
+use super::{Kept, Link, Locked, batch};
 use crate::{
     error::RemoteError,
     id::ObjectId,
@@ -57,6 +57,11 @@ impl<O: Kept> Link<O> {
         self.step(|locked| locked.session.poll_answer(key, waker))
     }
 
+    /// Asks whether a oneway call waits no longer to be sent.
+    pub(crate) fn poll_departure(&self, key: CallKey, waker: &Waker) -> Poll<Result<(), RemoteError>> {
+        self.act(|session| session.poll_departure(key, waker))
+    }
+
     pub(crate) fn cancel_call(&self, key: CallKey) {
         self.act(|session| session.cancel_call(self.clock.now(), key));
     }
@@ -102,9 +107,21 @@ impl<O: Kept> Link<O> {
     }
 
     /// A lone caller writes to the socket itself. From the second call in flight on, frames gather
-    /// while other tasks run, and the driver writes them together.
+    /// while other tasks run, and the driver writes them together. In a batch they wait for its poll to end.
     fn flush_soon(&self, locked: &mut Locked<O>) {
-        if !locked.flushing && locked.session.counts().made <= 1 && self.write(locked).is_ok() {
+        if batch::gathers()
+            && let Some(link) = self.own.upgrade()
+        {
+            // They may be long in the making, so each reads the clock.
+            locked.batch = None;
+            return batch::gather(link);
+        }
+        self.flush(locked, locked.session.counts().made <= 1);
+    }
+
+    /// Writes what waits, at once if nobody is about to, or lets the driver do so.
+    pub(super) fn flush(&self, locked: &mut Locked<O>, at_once: bool) {
+        if !locked.flushing && at_once && self.write(locked).is_ok() {
             // An error of the socket is the driver's to find.
         }
         if locked.session.has_output() {

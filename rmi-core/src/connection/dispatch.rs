@@ -10,10 +10,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -22,7 +21,11 @@ use hashbrown::{HashMap, hash_map::Entry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Kept, Link};
+use super::{
+    Kept, Link,
+    blocking::Blocking,
+    places::{Places, Watch},
+};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
@@ -32,8 +35,16 @@ use crate::{
 
 /// Calls that one task begins before it lets others run.
 const BEGUN_MAX: u32 = 64;
-/// This many quick calls in a row earn a method the place in the reader.
-const QUICK_CALLS: u8 = 4;
+
+/// What runs a method and answers its call.
+pub(crate) trait Served: Future<Output = ()> + Send + Unpin + 'static {
+    /// Whether it goes on when its caller has gone, or its link is lost.
+    fn is_detached(&self) -> bool;
+
+    /// Whether it may block its thread. It never runs where calls are read then: it proves nothing, and
+    /// so earns no place there.
+    fn is_blocking(&self) -> bool;
+}
 
 /// The calls being served over one link.
 pub(super) struct Dispatch<O, F> {
@@ -42,115 +53,6 @@ pub(super) struct Dispatch<O, F> {
     starts: Arc<Starts<O, F>>,
     running: Arc<Running>,
     watch: Watch,
-}
-
-/// Looks for overruns in the reader. The clock costs as much as a short call, so it is read once for
-/// some of them; when those took long together, each is looked at for a while.
-struct Watch {
-    /// How long a call may take.
-    quick: Duration,
-    /// When the clock was read last.
-    last: Instant,
-    /// Methods of the calls since.
-    methods: [MethodNumber; WATCHED],
-    calls: usize,
-    /// Calls that are still to be looked at one by one.
-    alone: u32,
-}
-
-/// Calls in the reader between two looks at the clock.
-const WATCHED: usize = 16;
-/// Calls that are looked at one by one once some took long together.
-const ALONE: u32 = 64;
-
-impl Watch {
-    fn new(quick: Duration) -> Self {
-        Self { quick, last: Instant::now(), methods: [MethodNumber(0); WATCHED], calls: 0, alone: 0 }
-    }
-
-    fn start(&mut self) {
-        (self.last, self.calls) = (Instant::now(), 0);
-    }
-
-    /// A call has run in the reader.
-    fn note(&mut self, method: MethodNumber, places: &Places) {
-        if let Some(place) = self.methods.get_mut(self.calls) {
-            *place = method;
-            self.calls += 1;
-        }
-        if self.calls == WATCHED || self.alone > 0 {
-            self.alone = self.alone.saturating_sub(1);
-            self.look(places);
-        }
-    }
-
-    /// Where the calls since the last look took longer than all of them may, one of them has overrun, and
-    /// all lose their place, to earn it again alone. Where they took longer than one may, one of
-    /// them may have.
-    fn look(&mut self, places: &Places) {
-        let Ok(calls @ 1..) = u32::try_from(self.calls) else { return };
-        let now = Instant::now();
-        let took = now - self.last;
-        if took > self.quick * calls {
-            self.methods.iter().take(self.calls).for_each(|method| places.lose(*method));
-        } else if took > self.quick {
-            self.alone = ALONE;
-        }
-        (self.last, self.calls) = (now, 0);
-    }
-}
-
-/// Which methods have earned the place in the reader, by their number on the link: those whose first
-/// polls ended at once and were quick.
-struct Places {
-    /// Of the first methods, without a lock.
-    first: [AtomicU8; FIRST_PLACES],
-    rest: Mutex<Vec<u8>>,
-}
-
-const FIRST_PLACES: usize = 64;
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { first: [const { AtomicU8::new(0) }; FIRST_PLACES], rest: Mutex::default() }
-    }
-}
-
-impl Places {
-    fn is_quick(&self, method: MethodNumber) -> bool {
-        let index = method.0 as usize;
-        let quick = match self.first.get(index) {
-            Some(place) => place.load(Ordering::Relaxed),
-            None => self.rest.lock().get(index - FIRST_PLACES).copied().unwrap_or(0),
-        };
-        quick >= QUICK_CALLS
-    }
-
-    /// A call in a task was polled to its end at once and quickly, or was not.
-    fn note(&self, method: MethodNumber, quick: bool) {
-        self.update(method, |place| if quick { place.saturating_add(1).min(QUICK_CALLS) } else { 0 });
-    }
-
-    fn lose(&self, method: MethodNumber) {
-        self.update(method, |_| 0);
-    }
-
-    fn update(&self, method: MethodNumber, next: impl Fn(u8) -> u8) {
-        let index = method.0 as usize;
-        if let Some(place) = self.first.get(index) {
-            // Calls that end at the same time may count as one.
-            place.store(next(place.load(Ordering::Relaxed)), Ordering::Relaxed);
-            return;
-        }
-        let mut rest = self.rest.lock();
-        let index = index - FIRST_PLACES;
-        if rest.len() <= index {
-            rest.resize(index + 1, 0);
-        }
-        if let Some(place) = rest.get_mut(index) {
-            *place = next(*place);
-        }
-    }
 }
 
 /// The handlers that may be cancelled.
@@ -181,7 +83,7 @@ struct Handler<O, F> {
     future: Option<F>,
 }
 
-impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
+impl<O: Kept, F: Served> Dispatch<O, F> {
     pub(super) fn new(link: Arc<Link<O>>) -> Self {
         let starts = Arc::new(Starts { queues: Mutex::new(HashMap::default()), len: AtomicUsize::new(0) });
         let watch = Watch::new(link.limits.quick);
@@ -209,12 +111,12 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
                 drop_guarded(future);
             } else {
                 self.places.lose(method);
-                let abort = self.register(id);
+                let abort = self.register(id, &future);
                 self.spawn(Abortable::new(self.handler(id, future), abort), id);
             }
             return;
         }
-        let job = Job { object, method, abort: self.register(id), handler: self.handler(id, future) };
+        let job = Job { object, method, abort: self.register(id, &future), handler: self.handler(id, future) };
         if let Some(job) = self.starts.enqueue(job) {
             let (starts, places, running) = (self.starts.clone(), self.places.clone(), self.running.clone());
             self.link.runtime.spawn(run_in_order(job, starts, places, running));
@@ -225,9 +127,12 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
         Handler { link: self.link.clone(), id, future: Some(future) }
     }
 
-    fn register(&self, id: ServedId) -> AbortRegistration {
+    /// What is detached is never cancelled.
+    fn register(&self, id: ServedId, future: &F) -> AbortRegistration {
         let (handle, registration) = AbortHandle::new_pair();
-        self.running.0.lock().insert(id, handle);
+        if !future.is_detached() {
+            self.running.0.lock().insert(id, handle);
+        }
         registration
     }
 
@@ -258,7 +163,7 @@ impl<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static> Dispatch<O, F> {
 /// Polls the calls of an object for the first time, one after the other. Those that end at once
 /// need no task of their own, so that a queue is worked off faster than it grows. At the first that
 /// does not, the queue goes on in another task, and this one goes on with the call.
-async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+async fn run_in_order<O: Kept, F: Served>(
     first: Job<O, F>,
     starts: Arc<Starts<O, F>>,
     places: Arc<Places>,
@@ -271,16 +176,34 @@ async fn run_in_order<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
         let (runtime, quick) = (handler.link.runtime.clone(), handler.link.limits.quick);
         // It arrived while there was room for its answer; those before it may have filled it since.
         handler.link.wait_room().await;
+        let go_on = |next: &mut Option<Job<O, F>>| {
+            if let Some(job) = next.take() {
+                runtime.spawn(run_boxed(job, starts.clone(), places.clone(), running.clone()));
+            }
+        };
+        let is_blocking = handler.future.as_ref().is_some_and(Served::is_blocking);
         let mut handler = Abortable::new(handler, abort);
+        if is_blocking {
+            let mut handler = Box::pin(Blocking::new(handler, runtime.clone()));
+            let ahead = handler.begin().await;
+            next = starts.next(object);
+            if next.is_some() {
+                ahead.leave().await;
+            }
+            if futures_util::poll!(&mut handler).is_pending() {
+                go_on(&mut next);
+                handler.await;
+            }
+            running.0.lock().remove(&id);
+            continue;
+        }
         let began = Instant::now();
         let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
         // A handler that was aborted did not prove anything.
         places.note(method, matches!(polled, Poll::Ready(Ok(()))) && began.elapsed() <= quick);
         next = starts.next(object);
         if polled.is_pending() {
-            if let Some(job) = next.take() {
-                runtime.spawn(run_boxed(job, starts.clone(), places.clone(), running.clone()));
-            }
+            go_on(&mut next);
             let _ = handler.await;
         }
         running.0.lock().remove(&id);
@@ -328,7 +251,7 @@ impl<O, F> Starts<O, F> {
 }
 
 /// `run_in_order` spawns itself, which a bare `async fn` cannot name.
-fn run_boxed<O: Kept, F: Future<Output = ()> + Send + Unpin + 'static>(
+fn run_boxed<O: Kept, F: Served>(
     job: Job<O, F>,
     starts: Arc<Starts<O, F>>,
     places: Arc<Places>,
@@ -388,63 +311,4 @@ impl<O, F> Drop for Handler<O, F> {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUICK: Duration = Duration::from_micros(50);
-    const FAST: MethodNumber = MethodNumber(0);
-    const SLOW: MethodNumber = MethodNumber(FIRST_PLACES as u32);
-
-    /// Both methods have earned their place.
-    fn earned() -> Places {
-        let places = Places::default();
-        for _ in 0..QUICK_CALLS {
-            places.note(FAST, true);
-            places.note(SLOW, true);
-        }
-        assert!(places.is_quick(FAST) && places.is_quick(SLOW));
-        places
-    }
-
-    async fn run(watch: &mut Watch, places: &Places, method: MethodNumber, micros: u64) {
-        tokio::time::advance(Duration::from_micros(micros)).await;
-        watch.note(method, places);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_alone_loses_its_place_by_one_overrun() {
-        let (places, mut watch) = (earned(), Watch::new(QUICK));
-        watch.start();
-        run(&mut watch, &places, SLOW, 51).await;
-        watch.look(&places);
-        assert!(!places.is_quick(SLOW) && places.is_quick(FAST));
-        places.note(SLOW, true);
-        assert!(!places.is_quick(SLOW), "it takes several quick calls to earn it again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_that_are_quick_each_keep_their_place_however_many_come_together() {
-        let (places, mut watch) = (earned(), Watch::new(QUICK));
-        watch.start();
-        for _ in 0..10 * ALONE {
-            run(&mut watch, &places, FAST, 49).await;
-        }
-        assert!(places.is_quick(FAST));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_slow_call_among_quick_ones_is_found_and_they_keep_their_place() {
-        let (places, mut watch) = (earned(), Watch::new(QUICK));
-        watch.start();
-        for _ in 0..2 {
-            run(&mut watch, &places, SLOW, 300).await;
-            for _ in 1..WATCHED {
-                run(&mut watch, &places, FAST, 1).await;
-            }
-        }
-        assert!(places.is_quick(FAST) && !places.is_quick(SLOW));
-    }
 }

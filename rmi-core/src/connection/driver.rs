@@ -13,11 +13,15 @@ use std::{
 use bytes::BytesMut;
 use tokio::{runtime::RuntimeFlavor, time::Sleep};
 
-use super::{Close, Ended, Kept, Link, Redial, WRITE_LEN, dispatch::Dispatch};
+use super::{
+    Close, Ended, Kept, Link, Redial, WRITE_LEN,
+    dispatch::{Dispatch, Served},
+    held_back::HeldBack,
+};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::ObjectId,
-    session::{Arrived, Directory, Event, Intake, ServedId},
+    session::{Arrived, Directory, Event, Intake},
     time::Time,
     transport::Socket,
     wire::{LinkId, Resume},
@@ -26,7 +30,7 @@ use crate::{
 /// What a driver needs of its node.
 pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
     /// The future that runs a method and answers its call.
-    type Handler: Future<Output = ()> + Send + Unpin + 'static;
+    type Handler: Served;
 
     /// What all calls of a link share.
     type Line: Send + Sync + 'static;
@@ -93,13 +97,13 @@ enum Over {
 pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) link: Arc<Link<O>>,
     pub(super) host: Arc<H>,
-    line: H::Line,
+    pub(super) line: H::Line,
     pub(super) socket: Arc<dyn Socket>,
     intake: Intake,
     events: Vec<Event<O>>,
-    dispatch: Dispatch<O, H::Handler>,
+    pub(super) dispatch: Dispatch<O, H::Handler>,
     /// Calls that arrived while too much waits to be written.
-    held_back: VecDeque<Arrived<O>>,
+    pub(super) held_back: VecDeque<HeldBack<O, H::Handler>>,
     pub(super) sleep: Pin<Box<Sleep>>,
     /// When it fires.
     pub(super) armed: Time,
@@ -279,49 +283,6 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         self.events = events;
     }
 
-    fn handle_call(&mut self, call: Arrived<O>) {
-        if !self.held_back.is_empty() || !self.link.has_room() {
-            self.held_back.push_back(call);
-        } else {
-            self.start(call);
-        }
-    }
-
-    fn start(&mut self, call: Arrived<O>) {
-        let (id, method) = (call.id, call.number);
-        if let Some((object, handler)) = self.host.serve(&self.line, call) {
-            self.dispatch.start(id, object, method, handler);
-        }
-    }
-
-    fn handle_cancel(&mut self, id: ServedId) {
-        if let Some(at) = self.held_back.iter().position(|call| call.id == id) {
-            if let Some(call) = self.held_back.remove(at) {
-                // Serving it and dropping the handler releases what it holds, and answers it.
-                drop(self.host.serve(&self.line, call));
-            }
-            return;
-        }
-        self.dispatch.cancel(id);
-    }
-
-    /// Enough was written: calls held back begin. Whether any did.
-    fn release_held_back(&mut self) -> bool {
-        if self.held_back.is_empty() {
-            return false;
-        }
-        self.dispatch.begin_batch();
-        let mut released = false;
-        while !self.held_back.is_empty() && self.link.has_room() {
-            if let Some(call) = self.held_back.pop_front() {
-                self.start(call);
-                released = true;
-            }
-        }
-        self.dispatch.end_batch();
-        released
-    }
-
     /// Writes some of what waits, until nothing is left or the socket is full.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         loop {
@@ -429,14 +390,6 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         }
         let message = if self.goodbye { "the peer's node has shut down" } else { "the peer closed the connection" };
         Over::Lost(RemoteError::new(ErrorKind::ConnectionLost, message))
-    }
-
-    /// Drops the handlers of all calls that arrived: nobody hears of their results.
-    pub(super) fn drop_handlers(&mut self) {
-        self.dispatch.cancel_all();
-        for call in self.held_back.drain(..) {
-            drop(self.host.serve(&self.line, call));
-        }
     }
 
     /// Ends the link: every call on it, every handler, and the socket. Returns what the peer held.

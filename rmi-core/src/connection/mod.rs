@@ -4,15 +4,19 @@
 //! lock the session for a step, and write themselves where they are alone.
 
 mod ageing;
+mod batch;
+mod blocking;
 mod calling;
 mod dispatch;
 mod driver;
+mod held_back;
+mod places;
 mod suspended;
 
 use std::{
     io,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,7 +32,9 @@ use tokio::{
 
 use self::ageing::keep_memory;
 pub(crate) use self::{
+    batch::Gathering,
     calling::{AtOnce, Left, Started},
+    dispatch::Served,
     driver::{Driver, Host},
     suspended::{Carrier, From, Redial, Unresumed},
 };
@@ -86,6 +92,7 @@ pub(crate) struct Ended {
 
 /// One connection between two nodes.
 pub(crate) struct Link<O> {
+    own: Weak<Self>,
     number: u64,
     id: Option<LinkId>,
     peer: Peer,
@@ -158,7 +165,8 @@ impl<O: Kept> Link<O> {
         clock: Clock,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             id: session.link_id(),
             peer: session.peer().clone(),
@@ -431,6 +439,11 @@ impl<O: Kept> Link<O> {
             self.end.send_replace(true);
             self.room.notify_waiters();
         }
+    }
+
+    /// How many calls were ever made over it. The count wraps.
+    pub(crate) fn calls_made(&self) -> u32 {
+        self.locked.lock().session.calls_made()
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -1,6 +1,12 @@
 //! How a node begins.
 
-use std::{collections::HashMap, io, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    sync::atomic::{AtomicBool, AtomicU32},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -10,6 +16,7 @@ use tokio::{
 
 use super::{DialPolicy, Inner, Node, RelayPolicy, dial::Dials, host, listen::Listeners};
 use crate::{
+    budget::Budget,
     connection::Clock,
     endpoint::{Endpoint, EndpointError},
     id::NodeId,
@@ -164,11 +171,13 @@ impl NodeBuilder {
     }
 
     fn inner(self, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
+        let id = self.id.unwrap_or_else(NodeId::random);
+        // A random id is a random seed.
+        let seed = u128::from_be_bytes(id.to_bytes()) as u64;
         Inner {
-            id: self.id.unwrap_or_else(NodeId::random),
+            id,
             clock: Clock::start(),
             runtime: Handle::current(),
-            limits: self.limits,
             lease: self.lease,
             transports: self.transports,
             policy: self.policy,
@@ -184,8 +193,12 @@ impl NodeBuilder {
             leases_changed: watch::Sender::new(()),
             movable: Mutex::default(),
             leaving: Arc::new(Semaphore::new(LEAVING_MAX)),
+            budget: Mutex::new(Budget::new(self.limits.retries, seed)),
+            made_before: AtomicU32::new(0),
+            limits: self.limits,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            detached: Mutex::default(),
             deaths: Notify::new(),
             quiet: Notify::new(),
             open: watch::Sender::new(0),

@@ -2,7 +2,7 @@
 //! what lost peers held for their lease.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use crate::{
     object::{InterfaceSet, Whereabouts},
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
-    skeleton::{Handler, IncomingCall, Line, Request, Responder},
+    skeleton::{IncomingCall, Line, Request, Responder, Running},
     time::Time,
     transport::Socket,
     wire::{LinkId, Outcome, Payload, Resume},
@@ -73,7 +73,7 @@ impl Host<Referent> for Node {
         }
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => Some((object.id, InContext::new(handler, current))),
+            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
             Err(incoming) => {
                 let found = object.interfaces.names().join(", ");
                 let message = format!("the object has no such method; its interfaces are {found}");
@@ -138,6 +138,7 @@ impl Host<Referent> for Node {
 
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
+        self.0.made_before.fetch_add(link.calls_made(), Ordering::Relaxed);
         self.0.links.lock().remove(&link.number());
         // While this node closes, what others hold through it must not be released to an owner whose
         // link is still open.
@@ -339,7 +340,7 @@ enum Callee {
 }
 
 /// Whatever was called before it on the same object has begun.
-fn answer_fence(responder: Responder) -> Handler {
+fn answer_fence(responder: Responder) -> Running {
     Box::pin(async move { responder.pass_on(Outcome::Ok, Payload::default(), &[]) })
 }
 

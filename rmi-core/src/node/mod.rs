@@ -1,7 +1,9 @@
 //! Nodes: a process's presence in the system. A node dials, listens and exports.
 
+mod batch;
 mod builder;
 mod current;
+mod detached;
 mod dial;
 mod host;
 mod listen;
@@ -16,12 +18,14 @@ use std::{
     future::IntoFuture,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use futures_util::future::AbortHandle;
+use parking_lot::{Mutex, MutexGuard};
+use slab::Slab;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
@@ -36,6 +40,7 @@ pub use self::{
 use self::{dial::Dials, listen::Listeners};
 use crate::{
     any::AnyRemote,
+    budget::Budget,
     connection::{Clock, Host, Link},
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
@@ -93,8 +98,14 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// Told when the node begins to shut down.
     closing: Notify,
+    /// How many calls may go again.
+    budget: Mutex<Budget>,
+    /// Calls that were made over links that have ended. The count wraps.
+    made_before: AtomicU32,
     /// Told when an import has died, to those that wait for it.
     deaths: Notify,
+    /// Detached calls that run.
+    detached: Mutex<Slab<AbortHandle>>,
     /// Told when a closing link has no call left to answer, or has ended.
     quiet: Notify,
     /// How many connections are open, for a shutdown to wait for.
@@ -171,6 +182,7 @@ impl Node {
         for (goodbye, link) in leaving {
             link.leave(goodbye);
         }
+        self.end_detached();
         let mut open = inner.open.subscribe();
         // A method that blocks its thread can hold a link up, and no longer than this.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, open.wait_for(|open| *open == 0)).await;
@@ -187,13 +199,13 @@ impl Node {
         !self.0.listeners.is_empty()
     }
 
-    /// Waits until no call that was taken over any link waits for its answer: a handler on one may
-    /// need another.
+    /// Waits until no call that was taken over any link waits for its answer, and no detached one runs: a
+    /// handler on one may need another.
     async fn wait_quiet(&self, links: &[Arc<Link<Referent>>]) {
         loop {
             let mut quiet = std::pin::pin!(self.0.quiet.notified());
             quiet.as_mut().enable();
-            if links.iter().all(|link| link.is_quiet()) {
+            if self.0.detached.lock().is_empty() && links.iter().all(|link| link.is_quiet()) {
                 return;
             }
             quiet.await;
@@ -276,6 +288,24 @@ impl Node {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// How many calls may go again now.
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        let now = self.now();
+        let is_short = self.0.budget.lock().is_short(now);
+        // Counted before it is locked: a count locks every link.
+        let made = is_short.then(|| self.calls_made());
+        let mut budget = self.0.budget.lock();
+        if let Some(made) = made {
+            budget.fill(now, made);
+        }
+        budget
+    }
+
+    fn calls_made(&self) -> u32 {
+        let over = self.links().iter().map(|link| link.calls_made()).fold(0, u32::wrapping_add);
+        self.0.made_before.load(Ordering::Relaxed).wrapping_add(over)
     }
 
     pub(crate) fn relay_policy(&self) -> &RelayPolicy {

@@ -11,7 +11,7 @@ use crate::{
     pending::PendingCall,
     referent::Referent,
     session::{Answer, MethodRef, StartCall},
-    skeleton::{Handler, Request, Responder},
+    skeleton::{Request, Responder, Running},
     time::Time,
 };
 
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Passes a call on, and its answer back. Dropped, it cancels the call.
-    pub(super) fn relay(&self, import: Arc<Import>, call: Relayed, responder: Responder) -> Handler {
+    pub(super) fn relay(&self, import: Arc<Import>, call: Relayed, responder: Responder) -> Running {
         let node = self.clone();
         Box::pin(async move {
             match node.pass_on(&import, &call).await {

@@ -189,7 +189,7 @@ impl<O: Clone> Session<O> {
     /// A call or an acquire begins to wait, behind all others.
     fn park(&mut self, now: Time, key: CallKey, what: Waits<O>) {
         let until = self.is_suspended().then(|| now + self.limits.connect_timeout);
-        self.made.park(key, Parked { since: now, what }, until);
+        self.made.park(key, Parked { since: now, departs: None, what }, until);
         self.enqueue(key);
     }
 
@@ -209,10 +209,12 @@ impl<O: Clone> Session<O> {
                 if !taken {
                     return;
                 }
-                match self.made.unpark(key).map(|parked| parked.what) {
-                    Some(Waits::Call(call)) => self.send_parked(now, key, call),
-                    Some(Waits::Acquire(object)) => self.send_acquire(CallsMade::<O>::id_of(key), object),
-                    None => {}
+                if let Some(Parked { departs, what, .. }) = self.made.unpark(key).map(|parked| *parked) {
+                    self.effects.wakers.extend(departs);
+                    match what {
+                        Waits::Call(call) => self.send_parked(now, key, call),
+                        Waits::Acquire(object) => self.send_acquire(CallsMade::<O>::id_of(key), object),
+                    }
                 }
             }
             self.waiting.pop_front();
@@ -298,6 +300,20 @@ impl<O: Clone> Session<O> {
     /// A caller that goes away must say so by [`cancel_call`](Self::cancel_call).
     pub fn poll_answer(&mut self, key: CallKey, waker: &Waker) -> Poll<Answer<O>> {
         self.made.poll(key, waker)
+    }
+
+    /// The caller of a oneway call asks whether it waits no longer for credit or for a connection. It is
+    /// nobody's from then on: its answer, still due, is dropped when it comes.
+    ///
+    /// # Errors
+    ///
+    /// Where the call certainly did not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that goes away before must say so by [`cancel_call`](Self::cancel_call).
+    pub fn poll_departure(&mut self, key: CallKey, waker: &Waker) -> Poll<Result<(), RemoteError>> {
+        self.made.poll_departure(key, waker).map_ok(|references| self.release_all(references))
     }
 
     /// The caller has gone: the call is taken back or cancelled, and what it may have received is

@@ -90,6 +90,8 @@ enum Stage<O> {
     Expired { sequence: u64, error: RemoteError },
     /// The caller has gone; the peer still owes the answer.
     Abandoned { sequence: u64 },
+    /// A oneway call: nobody waits for its answer, but its time counts. Without a number until it is sent.
+    Unheard { sequence: Option<u64> },
     /// Answered; the caller has not looked yet.
     Answered(Answer<O>),
 }
@@ -120,6 +122,7 @@ impl<O> Made<O> {
         let (sent, waits) = match &self.stage {
             Stage::Waiting { parked, .. } => (false, parked.as_ref().zip(patience)),
             Stage::Sent { .. } => (true, None),
+            Stage::Unheard { sequence } => (sequence.is_some(), None),
             Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => return None,
         };
         let own = self.deadline.map(|deadline| (deadline, Late::Call { sent }));
@@ -145,7 +148,7 @@ impl<O> Made<O> {
                 cause(true)
             }
             Stage::Expired { error, .. } => error.clone(),
-            Stage::Abandoned { .. } => return false,
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => return false,
             Stage::Answered(_) => return true,
         };
         self.stage = Stage::Answered(Answer::Failed(error));
@@ -187,10 +190,11 @@ impl<O> CallsMade<O> {
 
     /// The last byte of a call was handed over.
     pub(crate) fn handle_sent(&mut self, id: CallId, sequence: u64) {
-        if let Some(made) = self.calls.get_mut(id.0 as usize)
-            && let Stage::Waiting { waker, .. } = &mut made.stage
-        {
-            made.stage = Stage::Sent { sequence, waker: waker.take() };
+        let Some(made) = self.calls.get_mut(id.0 as usize) else { return };
+        match &mut made.stage {
+            Stage::Waiting { waker, .. } => made.stage = Stage::Sent { sequence, waker: waker.take() },
+            Stage::Unheard { sequence: place } => *place = Some(sequence),
+            Stage::Sent { .. } | Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => {}
         }
     }
 
@@ -256,12 +260,44 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Abandoned { sequence: *sequence };
                 Poll::Ready(answer)
             }
-            Stage::Abandoned { .. } => Poll::Pending,
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => Poll::Pending,
             Stage::Answered(_) => match self.calls.remove(key.index).stage {
                 Stage::Answered(answer) => Poll::Ready(answer),
                 _ => Poll::Pending,
             },
         }
+    }
+
+    /// The caller of a oneway call asks whether it is on its way: nobody waits for it any more then. Gives
+    /// the references of an answer that was faster, to be released.
+    ///
+    /// # Errors
+    ///
+    /// Where it certainly did not run.
+    pub(crate) fn poll_departure(
+        &mut self,
+        key: CallKey,
+        waker: &Waker,
+    ) -> Poll<Result<Vec<Received<O>>, RemoteError>> {
+        let Some(made) = self.get(key) else { return Poll::Ready(Ok(Vec::new())) };
+        match &mut made.stage {
+            Stage::Waiting { parked: Some(parked), .. } => {
+                parked.departs = Some(waker.clone());
+                return Poll::Pending;
+            }
+            Stage::Waiting { parked: None, .. } => made.stage = Stage::Unheard { sequence: None },
+            Stage::Sent { sequence, .. } => made.stage = Stage::Unheard { sequence: Some(*sequence) },
+            Stage::Expired { sequence, .. } => made.stage = Stage::Abandoned { sequence: *sequence },
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => {}
+            Stage::Answered(_) => match self.calls.remove(key.index).stage {
+                Stage::Answered(Answer::Reply { references, .. }) => return Poll::Ready(Ok(references)),
+                Stage::Answered(Answer::Failed(error)) if error.certainty().did_not_run() => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
+            },
+        }
+        Poll::Ready(Ok(Vec::new()))
     }
 
     /// The peer answered. Returns the answer where nobody waits for it, so that its references
@@ -291,11 +327,11 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Answered(answer);
                 Ok(None)
             }
-            Stage::Abandoned { .. } => {
+            Stage::Abandoned { .. } | Stage::Unheard { sequence: Some(_) } => {
                 self.calls.remove(index);
                 Ok(Some(answer))
             }
-            Stage::Waiting { .. } | Stage::Answered(_) => Err(answer),
+            Stage::Waiting { .. } | Stage::Unheard { sequence: None } | Stage::Answered(_) => Err(answer),
         }
     }
 
@@ -320,7 +356,7 @@ impl<O> CallsMade<O> {
                 made.stage = Stage::Abandoned { sequence: *sequence };
                 Left::Answered(Vec::new())
             }
-            Stage::Abandoned { .. } => Left::Answered(Vec::new()),
+            Stage::Abandoned { .. } | Stage::Unheard { .. } => Left::Answered(Vec::new()),
             Stage::Answered(_) => match self.calls.remove(key.index).stage {
                 Stage::Answered(Answer::Reply { references, .. }) => Left::Answered(references),
                 _ => Left::Answered(Vec::new()),
@@ -343,11 +379,11 @@ impl<O> CallsMade<O> {
             return (sent, unsent);
         }
         self.earliest = Time::NEVER;
-        for (index, made) in &mut self.calls {
-            let Some((ends, why)) = made.ends(patience) else { continue };
+        self.calls.retain(|index, made| {
+            let Some((ends, why)) = made.ends(patience) else { return true };
             if ends > now {
                 self.earliest = self.earliest.min(ends);
-                continue;
+                return true;
             }
             match &mut made.stage {
                 Stage::Waiting { waker, parked } => {
@@ -367,9 +403,19 @@ impl<O> CallsMade<O> {
                     made.stage = Stage::Expired { sequence: *sequence, error: late(why) };
                     sent.push(Self::id(index));
                 }
-                _ => {}
+                Stage::Unheard { sequence: None } => {
+                    unsent.push(Self::id(index));
+                    return false;
+                }
+                Stage::Unheard { .. } if patience.is_some() => return false,
+                Stage::Unheard { sequence: Some(sequence) } => {
+                    made.stage = Stage::Abandoned { sequence: *sequence };
+                    sent.push(Self::id(index));
+                }
+                Stage::Expired { .. } | Stage::Abandoned { .. } | Stage::Answered(_) => {}
             }
-        }
+            true
+        });
         (sent, unsent)
     }
 
@@ -387,7 +433,9 @@ impl<O> CallsMade<O> {
                 parked.since = now;
                 true
             }
-            Stage::Waiting { parked: None, .. } | Stage::Abandoned { .. } => made.end(&|_| cause(), effects),
+            Stage::Waiting { parked: None, .. } | Stage::Abandoned { .. } | Stage::Unheard { .. } => {
+                made.end(&|_| cause(), effects)
+            }
             Stage::Expired { error, .. } => {
                 made.stage = Stage::Answered(Answer::Failed(error.clone()));
                 true
@@ -408,11 +456,14 @@ impl<O> CallsMade<O> {
         effects: &mut Effects<O>,
     ) {
         self.calls.retain(|_, made| match &made.stage {
-            Stage::Sent { sequence, .. } | Stage::Expired { sequence, .. } | Stage::Abandoned { sequence } => {
+            Stage::Sent { sequence, .. }
+            | Stage::Expired { sequence, .. }
+            | Stage::Abandoned { sequence }
+            | Stage::Unheard { sequence: Some(sequence) } => {
                 let has_arrived = arrived.is_none_or(|arrived| *sequence < arrived);
                 made.end(&|_| cause(has_arrived), effects)
             }
-            Stage::Waiting { .. } | Stage::Answered(_) => true,
+            Stage::Waiting { .. } | Stage::Unheard { sequence: None } | Stage::Answered(_) => true,
         });
     }
 
@@ -448,8 +499,11 @@ impl<O> CallsMade<O> {
         self.parked = 0;
         self.calls.retain(|index, made| {
             match &made.stage {
-                Stage::Waiting { .. } => unsent.push(Self::id(index)),
-                Stage::Sent { sequence, .. } | Stage::Expired { sequence, .. } | Stage::Abandoned { sequence }
+                Stage::Waiting { .. } | Stage::Unheard { sequence: None } => unsent.push(Self::id(index)),
+                Stage::Sent { sequence, .. }
+                | Stage::Expired { sequence, .. }
+                | Stage::Abandoned { sequence }
+                | Stage::Unheard { sequence: Some(sequence) }
                     if *sequence >= taken => {}
                 _ => return true,
             }
@@ -468,6 +522,11 @@ impl<O> CallsMade<O> {
         self.earliest
     }
 
+    /// How many calls and acquires ever started. The count wraps.
+    pub(crate) fn started(&self) -> u32 {
+        self.generation
+    }
+
     /// How many ids are reserved.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
@@ -475,109 +534,4 @@ impl<O> CallsMade<O> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::error::ErrorKind;
-
-    fn at(seconds: u64) -> Time {
-        Time::after_start(Duration::from_secs(seconds))
-    }
-
-    fn failed(kind: ErrorKind) -> RemoteError {
-        RemoteError::new(kind, "")
-    }
-
-    fn reply() -> Answer<()> {
-        Answer::Reply { outcome: Outcome::Ok, payload: Payload::default(), references: vec![Received::Returned(())] }
-    }
-
-    fn kind(answer: Poll<Answer<()>>) -> Option<ErrorKind> {
-        match answer {
-            Poll::Ready(Answer::Failed(error)) => Some(error.kind()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn an_answer_reaches_its_caller_and_frees_the_id() {
-        let mut made = CallsMade::default();
-        let (key, id) = made.start(None, Takes::Credit);
-        assert!(made.handle_answer(id, reply(), &mut Effects::default()).is_err(), "an answer to a call not sent");
-        made.handle_sent(id, 0);
-        assert!(made.poll(key, Waker::noop()).is_pending());
-        let mut effects = Effects::default();
-        assert!(made.handle_answer(id, reply(), &mut effects).unwrap().is_none());
-        assert_eq!(effects.wakers.len(), 1);
-        assert!(made.poll(key, Waker::noop()).is_ready());
-        assert_eq!(made.len(), 0);
-        assert!(made.handle_answer(id, reply(), &mut effects).is_err(), "a second answer");
-    }
-
-    #[test]
-    fn an_expired_call_keeps_its_id_until_answered() {
-        let mut made = CallsMade::default();
-        let (key, id) = made.start(Some(at(5)), Takes::Credit);
-        made.handle_sent(id, 0);
-        assert_eq!(made.next_timeout(), at(5));
-        let late = |_| failed(ErrorKind::DeadlineExceeded);
-        assert_eq!(made.handle_timeout(at(4), None, late, &mut Effects::default()), (vec![], vec![]));
-        assert_eq!(made.handle_timeout(at(5), None, late, &mut Effects::default()), (vec![id], vec![]));
-        assert_eq!(kind(made.poll(key, Waker::noop())), Some(ErrorKind::DeadlineExceeded));
-        assert_ne!(made.start(None, Takes::Credit).1, id);
-        let unwanted = made.handle_answer(id, reply(), &mut Effects::default()).unwrap();
-        assert!(matches!(unwanted, Some(Answer::Reply { references, .. }) if references.len() == 1));
-        assert_eq!(made.start(None, Takes::Credit).1, id);
-    }
-
-    #[test]
-    fn a_caller_that_goes_leaves_what_must_be_undone() {
-        let mut made = CallsMade::<()>::default();
-        let (unsent, _) = made.start(None, Takes::Credit);
-        assert!(matches!(made.abandon(unsent, &mut Effects::default()), Left::Unsent(_)));
-        let (sent, id) = made.start(None, Takes::Credit);
-        made.handle_sent(id, 0);
-        assert!(matches!(made.abandon(sent, &mut Effects::default()), Left::Unanswered(_)));
-        assert!(matches!(made.abandon(sent, &mut Effects::default()), Left::Answered(left) if left.is_empty()));
-        made.handle_answer(id, reply(), &mut Effects::default()).unwrap();
-        let (answered, id) = made.start(None, Takes::Credit);
-        made.handle_sent(id, 1);
-        made.handle_answer(id, reply(), &mut Effects::default()).unwrap();
-        assert!(matches!(made.abandon(answered, &mut Effects::default()), Left::Answered(left) if left.len() == 1));
-        assert_eq!(made.len(), 0);
-    }
-
-    #[test]
-    fn a_closing_peer_ends_what_it_did_not_take() {
-        let mut made = CallsMade::<()>::default();
-        let (first, a) = made.start(None, Takes::Credit);
-        let (second, b) = made.start(None, Takes::Credit);
-        made.handle_sent(a, 0);
-        made.handle_sent(b, 1);
-        let (waiting, c) = made.start(None, Takes::Credit);
-        let ended = made.handle_closing(1, |_| failed(ErrorKind::Shutdown), &mut Effects::default());
-        assert_eq!(ended, [c]);
-        assert_eq!(kind(made.poll(waiting, Waker::noop())), Some(ErrorKind::Shutdown));
-        assert!(made.poll(first, Waker::noop()).is_pending());
-        assert_eq!(kind(made.poll(second, Waker::noop())), Some(ErrorKind::Shutdown));
-    }
-
-    #[test]
-    fn a_lost_link_ends_everything_by_whether_it_was_sent() {
-        let mut made = CallsMade::<()>::default();
-        let (unsent, _) = made.start(None, Takes::Credit);
-        let (sent, id) = made.start(None, Takes::Credit);
-        made.handle_sent(id, 0);
-        let (gone, id) = made.start(None, Takes::Credit);
-        made.handle_sent(id, 1);
-        made.abandon(gone, &mut Effects::default());
-        made.lose(
-            |sent| failed(if sent { ErrorKind::ConnectionLost } else { ErrorKind::Unreachable }),
-            &mut Effects::default(),
-        );
-        assert_eq!(kind(made.poll(unsent, Waker::noop())), Some(ErrorKind::Unreachable));
-        assert_eq!(kind(made.poll(sent, Waker::noop())), Some(ErrorKind::ConnectionLost));
-        assert_eq!(made.len(), 0);
-    }
-}
+mod tests;

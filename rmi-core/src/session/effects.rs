@@ -26,7 +26,9 @@ impl<O> Default for Effects<O> {
 impl<O> Effects<O> {
     /// A call that will not be sent lets go of what it would have passed.
     pub(crate) fn discard(&mut self, parked: Option<Box<Parked<O>>>) {
-        if let Some(Parked { what: Waits::Call(call), .. }) = parked.map(|parked| *parked) {
+        let Some(Parked { departs, what, .. }) = parked.map(|parked| *parked) else { return };
+        self.wakers.extend(departs);
+        if let Waits::Call(call) = what {
             self.garbage.extend(call.references.into_iter().map(|passed| passed.object));
         }
     }

@@ -442,6 +442,12 @@ impl<O: Clone> Session<O> {
         !self.effects.is_empty()
     }
 
+    /// How many calls and acquires were ever made. The count wraps.
+    #[must_use]
+    pub fn calls_made(&self) -> u32 {
+        self.made.started()
+    }
+
     /// Calls made that are not over, calls served, objects given out, objects held.
     #[must_use]
     pub fn counts(&self) -> Counts {

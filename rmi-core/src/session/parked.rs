@@ -1,5 +1,7 @@
 //! Calls and acquires that wait to be sent.
 
+use std::task::Waker;
+
 use super::{credit::SendCredit, references::Passed};
 use crate::{
     id::{Fingerprint, MethodId, ObjectId, PULL},
@@ -12,6 +14,8 @@ use crate::{
 pub(crate) struct Parked<O> {
     /// When it began to wait, or the connection was lost meanwhile.
     pub(crate) since: Time,
+    /// Who is to be woken when it waits no longer: the caller of a oneway call.
+    pub(crate) departs: Option<Waker>,
     pub(crate) what: Waits<O>,
 }
 

@@ -35,7 +35,7 @@ use self::{reader::Reader, source::Source};
 use crate::{
     error::{ErrorKind, RemoteError, Result},
     id::{Fingerprint, PULL, fnv1a64},
-    interface::{InterfaceName, Method},
+    interface::{InterfaceName, Manner, Method},
     marshal,
     object::InterfaceSet,
     referent::{Object, Referent},
@@ -57,6 +57,8 @@ static NEXT: Method = Method {
     id: PULL,
     fingerprint: Fingerprint(fnv1a64(&[SIGNATURE])),
     idempotent: false,
+    timeout: None,
+    manner: Manner { detached: false, blocking: false },
 };
 
 /// The interfaces of a source.

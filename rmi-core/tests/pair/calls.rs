@@ -1,11 +1,13 @@
 //! The life of a call: sent, answered, cancelled, late.
 
+use std::{sync::Arc, task::Poll};
+
 use rmi_core::{Certainty, ErrorKind, Limits, RemoteError, session::Answer, wire::Outcome};
 
 use crate::{
     object::Obj,
     pair::{A, B, Pair, SECOND, failed, refused, replied},
-    side::Start,
+    side::{Start, Woken},
 };
 
 fn cancelled() -> RemoteError {
@@ -116,6 +118,61 @@ fn a_call_cancelled_before_it_was_sent_never_leaves() {
     assert!(replied(pair.a().poll(first)).is_empty());
     assert_eq!(pair.arrived(), [1]);
     assert!(pair.b().cancelled.is_empty());
+    pair.check_empty();
+}
+
+#[test]
+fn a_oneway_call_departs_once_there_is_credit_and_its_answer_is_dropped() {
+    let mut pair = Pair::with(Limits { calls: 1, ..Limits::default() });
+    let first = pair.start(A, Start::service().payload([1]));
+    let second = pair.start(A, Start::service().payload([2]));
+    pair.run();
+    let woken = Arc::new(Woken::default());
+    assert!(pair.a().poll_departure(second, woken.clone()).is_pending(), "it waits for credit");
+    let call = pair.b().take_call();
+    pair.b().reply(call.id, b"", &[]);
+    pair.run();
+    assert_eq!(woken.count(), 1);
+    assert!(matches!(pair.a().poll_departure(second, woken), Poll::Ready(Ok(()))));
+    assert!(replied(pair.a().poll(first)).is_empty());
+    assert_eq!(pair.arrived(), [1, 2]);
+    assert_eq!(pair.counts()[A].made, 1, "the id is reserved");
+    let call = pair.b().take_call();
+    let (object, life) = Obj::new();
+    pair.b().reply(call.id, b"1234", &[&object]);
+    drop(object);
+    pair.run();
+    assert!(life.upgrade().is_none(), "what came with the answer was released");
+    pair.check_empty();
+}
+
+#[test]
+fn a_oneway_call_that_waits_too_long_was_not_sent() {
+    let mut pair = Pair::with(Limits { calls: 1, ..Limits::default() });
+    pair.start(A, Start::service().payload([1]));
+    let second = pair.start(A, Start::service().payload([2]).until(pair.now + SECOND));
+    pair.run();
+    let woken = Arc::new(Woken::default());
+    assert!(pair.a().poll_departure(second, woken.clone()).is_pending());
+    pair.pass_time(SECOND);
+    assert_eq!(woken.count(), 1);
+    let Poll::Ready(Err(error)) = pair.a().poll_departure(second, woken) else { panic!("it departed") };
+    assert_eq!((error.kind(), error.certainty()), (ErrorKind::DeadlineExceeded, Certainty::NotSent));
+    assert_eq!(pair.counts()[A].made, 1);
+}
+
+#[test]
+fn a_oneway_call_that_is_late_is_cancelled_at_the_callee() {
+    let mut pair = Pair::new();
+    let key = pair.start(A, Start::service().until(pair.now + SECOND));
+    assert!(matches!(pair.a().poll_departure(key, Arc::default()), Poll::Ready(Ok(()))));
+    pair.run();
+    pair.pass_time(SECOND);
+    pair.run();
+    let call = pair.b().take_call();
+    assert_eq!(pair.b().cancelled, [call.id]);
+    pair.b().refuse(call.id, cancelled());
+    pair.run();
     pair.check_empty();
 }
 

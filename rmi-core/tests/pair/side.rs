@@ -203,6 +203,13 @@ impl Side {
         }
     }
 
+    /// Whether a oneway call is on its way.
+    pub(crate) fn poll_departure(&mut self, key: CallKey, woken: Arc<Woken>) -> Poll<Result<(), RemoteError>> {
+        let polled = self.session.poll_departure(key, &Waker::from(woken));
+        self.carry_out();
+        polled
+    }
+
     pub(crate) fn cancel(&mut self, now: Time, key: CallKey) {
         self.session.cancel_call(now, key);
         self.carry_out();

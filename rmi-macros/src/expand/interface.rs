@@ -91,8 +91,14 @@ fn description(interface: &Interface) -> TokenStream {
         let (cfgs, name) = (&method.cfgs, &method.name);
         let (constant, id) = (names::method(index), names::method_id(index));
         let signature = method.signature_text();
-        let idempotent = method.idempotent.then(|| quote!(.idempotent()));
-        let described = quote_spanned!(name.span()=> __rmi::Method::new(__NAME, #name, #signature)#idempotent);
+        let options = &method.options;
+        let idempotent = options.idempotent.is_some().then(|| quote!(.idempotent()));
+        let timeout = options.timeout.map(|micros| quote!(.timeout_micros(#micros)));
+        let detached = options.detached.is_some().then(|| quote!(.detached()));
+        let blocking = options.blocking.is_some().then(|| quote!(.blocking()));
+        let described = quote_spanned! {name.span()=>
+            __rmi::Method::new(__NAME, #name, #signature) #idempotent #timeout #detached #blocking
+        };
         quote! {
             #(#cfgs)* const #constant: __rmi::Method = #described;
             #(#cfgs)* const #id: __rmi::MethodId = #constant.id;

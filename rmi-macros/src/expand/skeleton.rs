@@ -23,12 +23,19 @@ pub(super) fn dispatch(interface: &Interface) -> TokenStream {
             };
         }
     });
+    let any_oneway = interface.methods.iter().any(|method| method.options.oneway.is_some());
+    let of_oneway = any_oneway.then(|| {
+        quote!(
+            use __rmi::{DebugOneway as _, PlainOneway as _};
+        )
+    });
     quote! {
         fn dispatch(
             __target: __rmi::Arc<Self>,
             __call: __rmi::IncomingCall,
         ) -> ::core::result::Result<__rmi::Handler, __rmi::IncomingCall> {
             use __rmi::{BulkArg as _, BulkRet as _, SerdeArg as _, SerdeRet as _};
+            #of_oneway
             match __rmi::IncomingCall::method(&__call) {
                 #(#arms)*
                 _ => {
@@ -53,6 +60,14 @@ fn arm(interface: &Ident, index: usize, method: &Method) -> TokenStream {
         if *by_reference { quote!(::core::borrow::Borrow::<#value>::borrow(&#local)) } else { quote!(#local) }
     });
     let result = result_codec(method);
+    let (answer, refuse) = if method.options.oneway.is_some() {
+        (
+            quote!(#result.encode(&#constant, __result, __responder)),
+            quote!(__rmi::Responder::refuse_unheard(__responder, &#constant, __error)),
+        )
+    } else {
+        (quote!(#result.encode(__result, __responder)), quote!(__rmi::Responder::refuse(__responder, __error)))
+    };
     // The caller gets the credit for its bytes back as soon as nothing borrows from them.
     let release = if method.borrows() { quote!() } else { quote!(::core::mem::drop(__request);) };
     quote! {
@@ -71,9 +86,9 @@ fn arm(interface: &Ident, index: usize, method: &Method) -> TokenStream {
                 match __decoded {
                     ::core::result::Result::Ok((#(#locals,)*)) => {
                         let __result = <Self as #interface>::#ident(&*__target, #(#pass),*).await;
-                        #result.encode(__result, __responder)
+                        #answer
                     }
-                    ::core::result::Result::Err(__error) => __rmi::Responder::refuse(__responder, __error),
+                    ::core::result::Result::Err(__error) => #refuse,
                 }
             }),
         )),

@@ -40,16 +40,21 @@ fn implement(index: usize, method: &Method) -> TokenStream {
             encode.push(quote!(#codec.encode(__out, &#ident);));
         }
     }
+    let (send, of_result) = if method.options.oneway.is_some() {
+        (quote!(send), quote!(DebugOneway as _, PlainOneway as _))
+    } else {
+        (quote!(call), quote!(BulkRet as _, SerdeRet as _))
+    };
     quote! {
         #(#cfgs)*
         #sig {
-            use __rmi::{BulkArg as _, BulkOwned as _, BulkRet as _, SerdeArg as _, SerdeOwned as _, SerdeRet as _};
+            use __rmi::{BulkArg as _, BulkOwned as _, SerdeArg as _, SerdeOwned as _, #of_result};
             #(#own)*
             // Called again where the call goes again; it owns the arguments until then.
             let mut __encode = move |#out: &mut __rmi::ArgumentEncoder| {
                 #(#encode)*
             };
-            let __answer = __rmi::Stub::call(self, &#constant, &mut __encode).await;
+            let __answer = __rmi::Stub::#send(self, &#constant, &mut __encode).await;
             #result.decode(__answer)
         }
     }

@@ -36,6 +36,19 @@ fn an_interface_with_bases_and_a_name() {
 }
 
 #[test]
+fn an_interface_with_options() {
+    let options = quote! {
+        trait Press {
+            #[remote(oneway, timeout = "1.5s", detached)]
+            async fn print(&self, page: String) -> Result<(), PressError>;
+            #[remote(idempotent, blocking, timeout = "2m")]
+            async fn count(&self) -> rmi::Result<u64>;
+        }
+    };
+    insta::assert_snapshot!(expanded(quote!(crate = "rmi"), options));
+}
+
+#[test]
 fn an_implementation() {
     let implementation = quote! {
         impl<S: Store> Account for Ledger<S> {

@@ -21,8 +21,8 @@ pub(crate) struct Method {
     pub(crate) parameters: Vec<Parameter>,
     /// The whole type that it returns.
     pub(crate) result: Type,
-    /// Whether it may run more than once for one call.
-    pub(crate) idempotent: bool,
+    /// What the attribute says of its calls.
+    pub(crate) options: Options,
 }
 
 /// A parameter: `name: ty`.
@@ -49,14 +49,15 @@ impl Method {
         let mut sig = function.sig.clone();
         let parameters = parameters(&mut sig, function.default.is_some(), errors);
         let result = result(&sig, errors);
+        check_options(&options, result.as_ref(), errors);
         if errors.len() > errors_before {
             mend(function);
             return None;
         }
-        let name = options.name.unwrap_or_else(|| LitStr::new(&sig.ident.unraw().to_string(), sig.ident.span()));
+        let name =
+            options.name.clone().unwrap_or_else(|| LitStr::new(&sig.ident.unraw().to_string(), sig.ident.span()));
         let cfgs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect();
-        let idempotent = options.idempotent.is_some();
-        Some(Self { cfgs, name, sig, parameters, result: result?, idempotent })
+        Some(Self { cfgs, name, sig, parameters, result: result?, options })
     }
 
     /// The signature as text: what the fingerprint is made of.
@@ -212,6 +213,21 @@ fn result(sig: &Signature, errors: &mut Errors) -> Option<Type> {
                 None
             }
         },
+    }
+}
+
+/// Refuses options that make no sense together, or with the result.
+fn check_options(options: &Options, result: Option<&Type>, errors: &mut Errors) {
+    if options.oneway.is_none() {
+        return;
+    }
+    if let Some(token) = &options.idempotent {
+        let how = "a `oneway` call goes again only where it certainly did not run, since nobody hears of its answer: remove `idempotent`";
+        errors.push(Error::new_spanned(token, how));
+    }
+    if let Some(value) = result.and_then(types::value_of_result) {
+        let how = "nobody waits for the answer of a `oneway` call: return `rmi::Result<()>` or `Result<(), E>`";
+        errors.push(Error::new_spanned(value, how));
     }
 }
 

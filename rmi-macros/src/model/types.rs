@@ -2,7 +2,8 @@
 
 use quote::ToTokens;
 use syn::{
-    Error, Generics, Lifetime, Path, Receiver, Signature, Type, TypeImplTrait, TypeReference,
+    Error, GenericArgument, Generics, Lifetime, Path, PathArguments, Receiver, Signature, Type, TypeImplTrait,
+    TypeReference,
     visit::{self, Visit},
     visit_mut::{self, VisitMut},
 };
@@ -72,6 +73,20 @@ impl<'ast> Visit<'ast> for Check<'_> {
             return self.refuse(&first.ident, "callers know only `dyn Trait`: name the type instead of `Self`");
         }
         visit::visit_path(self, path);
+    }
+}
+
+/// The value of a `Result`, where its tokens show that it is not `()`. What is but a name may be an alias of it.
+pub(super) fn value_of_result(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ungrouped(ty) else { return None };
+    let result = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &result.arguments else { return None };
+    let GenericArgument::Type(value) = arguments.args.first()? else { return None };
+    match ungrouped(value) {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => None,
+        Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.arguments.is_empty()) => None,
+        Type::Macro(_) => None,
+        _ => Some(value),
     }
 }
 

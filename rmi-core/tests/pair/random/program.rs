@@ -41,6 +41,10 @@ pub(crate) enum Step {
     Cancel {
         call: Index,
     },
+    /// The caller wants no answer of it, and goes once it is on its way.
+    Depart {
+        call: Index,
+    },
     Answer {
         side: usize,
         call: Index,
@@ -158,6 +162,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (side(), any::<Index>()).prop_map(|(side, object)| Step::Acquire { side, object }),
         8 => any::<bool>().prop_map(|keep| Step::Poll { keep }),
         8 => any::<Index>().prop_map(|call| Step::Cancel { call }),
+        6 => any::<Index>().prop_map(|call| Step::Depart { call }),
         12 => (side(), any::<Index>(), len(), references(), any::<bool>())
             .prop_map(|(side, call, len, references, keep)| Step::Answer { side, call, len, references, keep }),
         4 => (side(), any::<Index>()).prop_map(|(side, call)| Step::Refuse { side, call }),

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -48,6 +49,8 @@ struct Call {
     /// What the caller keeps until the call ends.
     kept: Option<Obj>,
     keeps: bool,
+    /// The caller waits only until it is on its way.
+    oneway: bool,
     woken: Arc<Woken>,
     /// How often the caller had been woken when it last found nothing.
     seen: Option<usize>,
@@ -117,6 +120,7 @@ impl World {
             Step::Acquire { side, object } => self.acquire(side, &object),
             Step::Poll { keep } => self.poll_all(keep),
             Step::Cancel { call } => self.cancel(&call),
+            Step::Depart { call } => self.depart(&call),
             Step::Answer { side, call, len, references, keep } => {
                 let references = self.choose(side, &references);
                 self.answer(side, &call, len, &references, keep);
@@ -195,7 +199,7 @@ impl World {
         };
         let (keeps, woken) = (kept.is_some(), Arc::default());
         let kept = kept.filter(|_| key.is_some());
-        self.calls.push(Call { side, tag, order, key, end, kept, keeps, woken, seen: None });
+        self.calls.push(Call { side, tag, order, key, end, kept, keeps, oneway: false, woken, seen: None });
     }
 
     fn acquire(&mut self, side: usize, object: &Index) {
@@ -204,7 +208,7 @@ impl World {
         let Ok(key) = self.pair.sides[side].session.start_acquire(self.pair.now, id, None) else { return };
         let (keeps, woken) = (false, Arc::default());
         let (order, key, end, kept) = (None, Some(key), None, None);
-        self.calls.push(Call { side, tag, order, key, end, kept, keeps, woken, seen: None });
+        self.calls.push(Call { side, tag, order, key, end, kept, keeps, oneway: false, woken, seen: None });
     }
 
     fn poll_all(&mut self, keep: bool) {
@@ -212,6 +216,10 @@ impl World {
             let call = &mut self.calls[at];
             let (Some(key), None) = (call.key, call.end) else { continue };
             let before = call.woken.count();
+            if call.oneway {
+                self.poll_departure(at);
+                continue;
+            }
             let polled = self.pair.sides[call.side].poll_with(key, call.woken.clone());
             match polled {
                 None => call.seen = Some(before),
@@ -223,6 +231,32 @@ impl World {
                     let again = self.pair.sides[side].poll(key);
                     assert!(again.is_none(), "a call ends once");
                 }
+            }
+        }
+    }
+
+    fn depart(&mut self, call: &Index) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let at = call.index(self.calls.len());
+        let call = &mut self.calls[at];
+        if call.order.is_some() && call.key.is_some() && call.end.is_none() {
+            (call.oneway, call.seen) = (true, None);
+            self.poll_departure(at);
+        }
+    }
+
+    fn poll_departure(&mut self, at: usize) {
+        let call = &mut self.calls[at];
+        let Some(key) = call.key else { return };
+        let before = call.woken.count();
+        match self.pair.sides[call.side].poll_departure(key, call.woken.clone()) {
+            Poll::Pending => call.seen = Some(before),
+            Poll::Ready(departed) => {
+                assert!(call.seen.is_none_or(|seen| before > seen), "the caller was not woken");
+                let failed = |error: RemoteError| End::Failed(error.kind(), error.certainty());
+                (call.end, call.kept) = (Some(departed.err().map_or(End::Gone, failed)), None);
             }
         }
     }

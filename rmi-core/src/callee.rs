@@ -1,0 +1,141 @@
+//! Whom a call is for, and how it gets there.
+
+use std::{sync::Arc, task::Poll, time::Duration};
+
+use crate::{
+    connection::Link,
+    error::{Certainty, ErrorKind, RemoteError},
+    id::{ObjectId, fnv1a64},
+    import::{Import, Start},
+    interface::Method,
+    node::Node,
+    pending::PendingCall,
+    referent::{Referent, Service},
+    session::{MethodRef, StartCall},
+    time::Time,
+    wire::{Encoded, Target},
+};
+
+/// Between the starts of dials to several endpoints, and for the handshake's way back.
+const CONNECT_SLACK: Duration = Duration::from_millis(250);
+
+/// Whom one attempt of a call is for.
+#[derive(Clone)]
+pub(crate) enum Callee {
+    Object(Arc<Import>),
+    Service(Arc<Service>),
+}
+
+/// An encoded call on its way to a link.
+pub(crate) struct Ready<'a> {
+    pub(crate) method: &'static Method,
+    pub(crate) node: &'a Node,
+    pub(crate) order: ObjectId,
+    pub(crate) payload: &'a mut Encoded,
+    pub(crate) references: Vec<Referent>,
+    /// When it was made.
+    pub(crate) now: Time,
+    pub(crate) deadline: Time,
+    pub(crate) depth: u32,
+}
+
+impl Callee {
+    pub(crate) fn node(&self) -> &Node {
+        match self {
+            Self::Object(import) => import.node(),
+            Self::Service(service) => &service.node,
+        }
+    }
+
+    /// Calls to one object begin in the order in which they were made.
+    pub(crate) fn order(&self) -> ObjectId {
+        match self {
+            Self::Object(import) => import.id(),
+            Self::Service(service) => service_order(&service.name),
+        }
+    }
+
+    pub(crate) fn describe_object(&self) -> String {
+        match self {
+            Self::Object(import) => import.id().to_string(),
+            Self::Service(service) => format!("service {:?}", service.name),
+        }
+    }
+
+    pub(crate) fn describe_peer(&self) -> String {
+        match self {
+            Self::Object(import) => import.describe_peer(),
+            Self::Service(service) => service.endpoint.to_string(),
+        }
+    }
+
+    /// Names what a call was about in its error.
+    pub(crate) fn name(&self, error: RemoteError, method: &Method) -> RemoteError {
+        error.with_method(method.to_string()).with_object(self.describe_object()).with_peer(self.describe_peer())
+    }
+
+    /// Starts a call as soon as there is a way.
+    pub(crate) async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
+        let (node, now, deadline) = (call.node, call.now, call.deadline);
+        // A dial ends by itself; what waits behind others that dial ends a little later.
+        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        let limit = || node.instant(deadline.min(connected));
+        let late = || {
+            let error = if deadline <= connected {
+                let message = "no connection to the object's node within the time for the call";
+                RemoteError::new(ErrorKind::DeadlineExceeded, message)
+            } else {
+                RemoteError::new(ErrorKind::Unreachable, "no connection to the object's node in time")
+            };
+            error.with_certainty(Certainty::NotSent)
+        };
+        match self {
+            Self::Object(import) => {
+                let start = |Start { link, target }| start(&link, target, call);
+                let mut started = std::pin::pin!(import.start(start));
+                // A way that is there needs no timer.
+                match futures_util::poll!(started.as_mut()) {
+                    Poll::Ready(started) => started?,
+                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
+                }
+            }
+            Self::Service(service) => {
+                let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
+                let target = Target::Service(service.name.clone());
+                match open {
+                    Some(link) => start(&link, target, call),
+                    None => {
+                        let started = async {
+                            let _turn = service.gate.enter().await;
+                            start(&service.node.link_at(&service.endpoint).await?, target, call)
+                        };
+                        tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
+    let Ready { method, node, order, payload, references, deadline, depth, .. } = call;
+    let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
+    let call = StartCall {
+        target,
+        order,
+        method: MethodRef { id: method.id, fingerprint: method.fingerprint, name: method },
+        references: passed,
+        payload,
+        deadline: Some(deadline),
+        depth,
+        relayed: false,
+    };
+    // Later than `now` of the call, where it waited for its way: the time left must be true.
+    let key = link.start_call(node.now(), call)?;
+    Ok(PendingCall::new(link.clone(), key))
+}
+
+/// Calls to a service by name are in order among themselves.
+fn service_order(name: &str) -> ObjectId {
+    ObjectId::from_bytes(u128::from(fnv1a64(&[name])).to_be_bytes())
+}
