@@ -28,6 +28,7 @@ pub mod transport;
 // Layer 4, the face.
 mod any;
 pub mod argument;
+mod balance;
 mod context;
 mod gate;
 mod import;
@@ -46,6 +47,7 @@ mod streaming;
 pub mod stub;
 
 pub use any::AnyRemote;
+pub use balance::{Balance, Group};
 pub use context::Context;
 pub use error::{Certainty, ErrorKind, RemoteError, Result};
 pub use id::{NodeId, ObjectId};

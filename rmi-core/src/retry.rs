@@ -18,6 +18,8 @@ pub(crate) struct Retries {
     idempotent: bool,
     /// The reference has a name, which may be looked up anew.
     named: bool,
+    /// How many others there are to take the call where one is overloaded.
+    others: u32,
     count: u32,
     /// When the call is given up, from the first failure on.
     until: Option<Time>,
@@ -27,7 +29,12 @@ pub(crate) struct Retries {
 
 impl Retries {
     pub(crate) const fn new(idempotent: bool, named: bool) -> Self {
-        Self { idempotent, named, count: 0, until: None, in_doubt: false }
+        Self { idempotent, named, others: 0, count: 0, until: None, in_doubt: false }
+    }
+
+    /// Of a reference that leads to one of many.
+    pub(crate) const fn with_others(self, others: u32) -> Self {
+        Self { others, ..self }
     }
 
     /// How long to wait before the call goes again; `None` where it does not. `patience` bounds all
@@ -59,6 +66,8 @@ impl Retries {
             ErrorKind::ConnectionLost | ErrorKind::Shutdown => did_not_run || self.idempotent,
             // Its server may have restarted, and have bound the name anew.
             ErrorKind::NoSuchObject | ErrorKind::Unreachable => did_not_run && self.named,
+            // Each is asked once: all may be.
+            ErrorKind::Overloaded => did_not_run && self.count < self.others,
             _ => false,
         }
     }
@@ -108,6 +117,15 @@ mod tests {
             assert!(!goes(false, false, kind, Certainty::NotSent));
             assert!(!goes(true, true, kind, Certainty::Unknown));
         }
+    }
+
+    #[test]
+    fn an_overloaded_one_is_left_for_each_of_the_others_once() {
+        let error = |certainty| RemoteError::new(ErrorKind::Overloaded, "").with_certainty(certainty);
+        let mut retries = Retries::new(true, true).with_others(2);
+        let mut goes = |certainty| retries.again(&error(certainty), Time::START, PATIENCE).is_some();
+        assert!(!goes(Certainty::Unknown));
+        assert_eq!([(); 3].map(|()| goes(Certainty::NotExecuted)), [true, true, false]);
     }
 
     #[test]

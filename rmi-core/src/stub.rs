@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    balance::{Balanced, Turn},
     connection::{AtOnce, Link},
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
@@ -41,6 +42,8 @@ enum Destination {
     Callee(Callee),
     /// To what a name leads to.
     Named(Arc<Named>),
+    /// To one of the members of a group.
+    Balanced(Arc<Balanced>),
 }
 
 impl Destination {
@@ -49,6 +52,18 @@ impl Destination {
         match self {
             Self::Callee(callee) => callee.clone(),
             Self::Named(named) => Callee::Object(named.current()),
+            Self::Balanced(balanced) => match balanced.choose() {
+                Some(turn) => Callee::Member(turn),
+                None => Callee::Nobody(balanced.clone()),
+            },
+        }
+    }
+
+    fn retries(&self, idempotent: bool) -> Retries {
+        match self {
+            Self::Callee(_) => Retries::new(idempotent, false),
+            Self::Named(_) => Retries::new(idempotent, true),
+            Self::Balanced(balanced) => Retries::new(idempotent, true).with_others(balanced.others()),
         }
     }
 }
@@ -58,6 +73,9 @@ impl Destination {
 enum Callee {
     Object(Arc<Import>),
     Service(Arc<Service>),
+    Member(Turn),
+    /// A group has no member.
+    Nobody(Arc<Balanced>),
 }
 
 impl Callee {
@@ -65,6 +83,8 @@ impl Callee {
         match self {
             Self::Object(import) => import.node(),
             Self::Service(service) => &service.node,
+            Self::Member(turn) => turn.import().node(),
+            Self::Nobody(balanced) => balanced.group().node(),
         }
     }
 
@@ -73,6 +93,8 @@ impl Callee {
         match self {
             Self::Object(import) => import.id(),
             Self::Service(service) => service_order(&service.name),
+            Self::Member(turn) => turn.import().id(),
+            Self::Nobody(balanced) => balanced.group().id(),
         }
     }
 
@@ -80,19 +102,24 @@ impl Callee {
         match self {
             Self::Object(import) => import.id().to_string(),
             Self::Service(service) => format!("service {:?}", service.name),
+            Self::Member(turn) => turn.describe_object(),
+            Self::Nobody(balanced) => balanced.group().name().to_owned(),
         }
     }
 
-    fn describe_peer(&self) -> String {
+    fn describe_peer(&self) -> Option<String> {
         match self {
-            Self::Object(import) => import.describe_peer(),
-            Self::Service(service) => service.endpoint.to_string(),
+            Self::Object(import) => Some(import.describe_peer()),
+            Self::Service(service) => Some(service.endpoint.to_string()),
+            Self::Member(turn) => Some(turn.import().describe_peer()),
+            Self::Nobody(_) => None,
         }
     }
 
     /// Names what a call was about in its error.
     fn name(&self, error: RemoteError, method: &Method) -> RemoteError {
-        error.with_method(method.to_string()).with_object(self.describe_object()).with_peer(self.describe_peer())
+        let error = error.with_method(method.to_string()).with_object(self.describe_object());
+        self.describe_peer().into_iter().fold(error, RemoteError::with_peer)
     }
 }
 
@@ -103,6 +130,7 @@ impl Stub {
             Referent::Own(_) => return None,
             Referent::Foreign(import) => Destination::Callee(Callee::Object(import.clone())),
             Referent::Named(named) => Destination::Named(named.clone()),
+            Referent::Balanced(balanced) => Destination::Balanced(balanced.clone()),
             Referent::Service(service) => Destination::Callee(Callee::Service(service.clone())),
         };
         let options = (options != CallOptions::new()).then(|| Box::new(options));
@@ -136,16 +164,23 @@ impl Stub {
             Destination::Named(named) if is_plain(&references) => {
                 let import = named.current();
                 let started = import.start_at_once(self.at_once(waker, method, &mut payload));
-                (Some(import), started)
+                (Some(Callee::Object(import)), started)
             }
-            Destination::Callee(_) | Destination::Named(_) => (None, None),
+            Destination::Balanced(balanced) if is_plain(&references) => match balanced.choose() {
+                Some(turn) => {
+                    let started = turn.import().start_at_once(self.at_once(waker, method, &mut payload));
+                    (Some(Callee::Member(turn)), started)
+                }
+                None => (Some(Callee::Nobody(balanced.clone())), None),
+            },
+            Destination::Callee(_) | Destination::Named(_) | Destination::Balanced(_) => (None, None),
         };
         match started {
             Some((started, deadline)) => {
                 recycle(payload);
                 Quick::Started { started, recourse: Recourse { callee, deadline } }
             }
-            None => Quick::Later((payload, references)),
+            None => Quick::Later((payload, references), callee),
         }
     }
 
@@ -157,23 +192,22 @@ impl Stub {
     }
 
     /// Whom a call was for that was started at once.
-    fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
-        callee.map_or_else(|| self.destination.callee(), Callee::Object)
+    fn callee_of(&self, callee: Option<Callee>) -> Callee {
+        callee.unwrap_or_else(|| self.destination.callee())
     }
 
     /// A call that may have to wait for its way.
     async fn call_with_care<'a>(
         &'a self,
         method: &'static Method,
-        encoded: Marshalled,
+        (encoded, callee): (Marshalled, Option<Callee>),
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let callee = self.destination.callee();
-        let node = callee.node();
-        let now = node.now();
+        let callee = self.callee_of(callee);
+        let now = callee.node().now();
         let passes_stream = encoded.1.as_ref().is_ok_and(|references| references.iter().any(is_stream));
-        let (deadline, depth) = time_and_depth(node, now, self.options.as_deref(), passes_stream);
-        let attempt = Attempt { stub: self, method, callee: callee.clone(), now, deadline, depth };
+        let (deadline, depth) = time_and_depth(callee.node(), now, self.options.as_deref(), passes_stream);
+        let attempt = Attempt { stub: self, method, callee, now, deadline, depth };
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -206,8 +240,9 @@ impl Stub {
         let patience = node.limits().connect_timeout.min(attempt.deadline.since(node.now()));
         let option = self.options.as_ref().and_then(|options| options.idempotent);
         let idempotent = option.unwrap_or(attempt.method.idempotent);
-        let mut retries = Retries::new(idempotent, matches!(self.destination, Destination::Named(_)));
+        let mut retries = self.destination.retries(idempotent);
         let mut error = first.clone();
+        attempt.handle_failure(&error);
         while let Some(pause) = retries.again(&error, node.now(), patience) {
             if let Err(end) = self.prepare_again(&attempt, &error, pause).await {
                 return Err(attempt.name(retries.give_up(end)));
@@ -222,10 +257,14 @@ impl Stub {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            attempt.handle_failure(&error);
         }
         // That nobody is there any more says less than why the call was not taken.
         let told = if error.kind() == ErrorKind::Unreachable { first } else { error };
-        Err(attempt.name(retries.give_up(told)))
+        match &self.destination {
+            Destination::Balanced(balanced) => Err(retries.give_up(balanced.give_up(attempt.name(told)))),
+            Destination::Callee(_) | Destination::Named(_) => Err(attempt.name(retries.give_up(told))),
+        }
     }
 
     /// Waits before a call goes again; a name is looked up anew meanwhile.
@@ -235,6 +274,10 @@ impl Stub {
         error: &RemoteError,
         pause: Duration,
     ) -> Result<(), RemoteError> {
+        if let Destination::Balanced(balanced) = &self.destination {
+            balanced.wait(pause).await;
+            return Ok(());
+        }
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
@@ -273,14 +316,18 @@ enum Stage<'a> {
 
 /// What came of the attempt to start a call at once.
 enum Quick {
-    Started { started: Result<PendingCall, RemoteError>, recourse: Recourse },
-    Later(Marshalled),
+    Started {
+        started: Result<PendingCall, RemoteError>,
+        recourse: Recourse,
+    },
+    /// With whom it is for, where that was found out.
+    Later(Marshalled, Option<Callee>),
 }
 
 /// What has to be known of a call that was started at once, should it fail.
 struct Recourse {
     /// What the name led to, for a stub that has a name.
-    callee: Option<Arc<Import>>,
+    callee: Option<Callee>,
     /// When it has to end.
     deadline: Time,
 }
@@ -334,14 +381,18 @@ impl<'a> Future for Call<'a> {
                         return Poll::Pending;
                     }
                     Quick::Started { started: Err(error), recourse } => (error, recourse),
-                    Quick::Later(encoded) => {
-                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, encoded, encode)), cx);
+                    Quick::Later(encoded, callee) => {
+                        let call = (encoded, callee);
+                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, call, encode)), cx);
                     }
                 }
             }
             Stage::Started(call, recourse) => match call.poll_answer(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(session::Answer::Reply { outcome, payload, references }) => {
+                    if let Some(Callee::Member(turn)) = &recourse.callee {
+                        turn.handle_answer();
+                    }
                     let answer = Answer {
                         verdict: outcome,
                         payload,
@@ -373,8 +424,11 @@ pub type Encode<'a> = dyn FnMut(&mut ArgumentEncoder) + Send + 'a;
 
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let callee = self.destination.callee();
-        write!(f, "Stub({} at {})", callee.describe_object(), callee.describe_peer())
+        match &self.destination {
+            Destination::Callee(callee) => write!(f, "Stub({})", callee.describe_object()),
+            Destination::Named(named) => write!(f, "Stub({named:?})"),
+            Destination::Balanced(balanced) => write!(f, "Stub({balanced:?})"),
+        }
     }
 }
 
@@ -424,13 +478,20 @@ impl<'a> Attempt<'a> {
         match answer {
             session::Answer::Failed(error) => Err(error),
             session::Answer::Reply { outcome, payload, references } => {
-                let callee = match callee {
-                    Callee::Object(import) => Some(import.clone()),
-                    Callee::Service(_) => None,
-                };
+                if let Callee::Member(turn) = callee {
+                    turn.handle_answer();
+                }
+                let callee = Some(callee.clone());
                 let verdict = outcome;
                 Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
             }
+        }
+    }
+
+    /// It is over without an answer.
+    fn handle_failure(&mut self, error: &RemoteError) {
+        if let Callee::Member(turn) = &mut self.callee {
+            turn.handle_failure(error, turn.import().node().now());
         }
     }
 
@@ -444,7 +505,11 @@ impl Callee {
     async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
         let (node, now, deadline) = (call.node, call.now, call.deadline);
         // A dial ends by itself; what waits behind others that dial ends a little later.
-        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        let mut connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        if matches!(self, Self::Member(_)) {
+            // Half of the time is another member's.
+            connected = connected.min(now + deadline.since(now) / 2);
+        }
         let limit = || node.instant(deadline.min(connected));
         let late = || {
             let error = if deadline <= connected {
@@ -455,20 +520,14 @@ impl Callee {
             };
             error.with_certainty(Certainty::NotSent)
         };
-        match self {
-            Self::Object(import) => {
-                let start = |Start { link, target }| start(&link, target, call);
-                let mut started = std::pin::pin!(import.start(start));
-                // A way that is there needs no timer.
-                match futures_util::poll!(started.as_mut()) {
-                    Poll::Ready(started) => started?,
-                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
-                }
-            }
+        let import = match self {
+            Self::Object(import) => import,
+            Self::Member(turn) => turn.import(),
+            Self::Nobody(balanced) => return Err(balanced.nobody()),
             Self::Service(service) => {
                 let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
                 let target = Target::Service(service.name.clone());
-                match open {
+                return match open {
                     Some(link) => start(&link, target, call),
                     None => {
                         let started = async {
@@ -477,8 +536,15 @@ impl Callee {
                         };
                         tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
                     }
-                }
+                };
             }
+        };
+        let start = |Start { link, target }| start(&link, target, call);
+        let mut started = std::pin::pin!(import.start(start));
+        // A way that is there needs no timer.
+        match futures_util::poll!(started.as_mut()) {
+            Poll::Ready(started) => started?,
+            Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
         }
     }
 }
@@ -528,7 +594,7 @@ pub struct Answer<'a> {
     method: &'static Method,
     stub: &'a Stub,
     /// Who gave it, where the stub alone does not tell.
-    callee: Option<Arc<Import>>,
+    callee: Option<Callee>,
 }
 
 impl Answer<'_> {
