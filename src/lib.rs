@@ -152,9 +152,9 @@ pub use rmi_core::endpoint::{Endpoint, EndpointError};
 pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
-    AnyRemote, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder, NodeError,
-    NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender, Streaming,
-    WeakRemote,
+    AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder,
+    NodeError, NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender,
+    Streaming, WeakRemote,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

@@ -133,3 +133,129 @@ fn into_group(first: Binding) -> Holding {
 fn key(name: &Name, object: &AnyRemote) -> (Name, ObjectId) {
     (name.clone(), object.id())
 }
+
+#[cfg(test)]
+mod tests {
+    use rmi_core::Remote;
+
+    use super::*;
+    use crate::{
+        holding::MEMBERS_MAX,
+        kept::tests::thing,
+        ledger::tests::{Book, name},
+        watchers::Told as _,
+    };
+
+    fn things<const N: usize>() -> [AnyRemote; N] {
+        [(); N].map(|()| Remote::erase(&thing()))
+    }
+
+    impl Book {
+        fn join(&mut self, object: &AnyRemote, stamp: u64) -> Result<(), Refused> {
+            let now = self.now;
+            self.offer_of(object, 0, stamp, |ledger, offer| ledger.join(offer, now)).map(drop)
+        }
+
+        fn restore_join(&mut self, object: &AnyRemote, stamp: u64) -> Fate {
+            let now = self.now;
+            self.offer_of(object, 0, stamp, |ledger, offer| ledger.restore_join(offer, now).0)
+        }
+
+        fn restore_leave(&mut self, object: &AnyRemote, stamp: u64) -> Fate {
+            self.ledger.restore_leave(&name(), object, Stamp::at(stamp), None, self.now).0
+        }
+
+        /// The members of the name, `None` where it is free or bound.
+        fn members(&self) -> Option<Vec<AnyRemote>> {
+            match self.ledger.table.get("a")? {
+                Holding::One(_) => None,
+                Holding::Group(members) => Some(members.iter().map(|member| member.object.clone()).collect()),
+            }
+        }
+
+        fn told(&self) -> Stamp {
+            self.ledger.table.get("a").expect("the name is bound").stamp()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_is_a_member_once_with_the_epoch_of_its_first_joining() {
+        let (mut book, [one, two]) = (Book::new(), things());
+        book.join(&one, 5).unwrap();
+        let alone = book.told();
+        book.join(&two, 7).unwrap();
+        let both = book.told();
+        book.join(&one, 9).unwrap();
+        assert_eq!(book.members(), Some(vec![one.clone(), two.clone()]));
+        assert_eq!(book.told(), both, "nothing has changed for those who watch");
+        assert_eq!(book.restore_leave(&two, 8), Fate::Removed);
+        assert_eq!(book.told(), alone, "the same members, told alike");
+        assert_eq!(book.restore_leave(&one, 4), Fate::Superseded, "it was joined since");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_bound_or_a_group() {
+        let (mut book, [one, two]) = (Book::new(), things());
+        book.join(&one, 1).unwrap();
+        assert_eq!(book.offer_of(&two, 1, 2, Ledger::bind).err(), Some(Refused::Taken));
+        assert!(book.offer_of(&two, 1, 3, Ledger::rebind).is_ok());
+        assert_ne!(book.losses()[0], 0, "who has lost a member sees another mark");
+        assert_eq!((book.members(), book.join(&one, 4)), (None, Err(Refused::Taken)));
+    }
+
+    #[tokio::test]
+    async fn members_are_bounded_and_the_bound_holds_for_new_ones_only() {
+        let (mut book, [late]) = (Book::new(), things());
+        let first = things::<1>();
+        book.join(&first[0], 1).unwrap();
+        for stamp in 2..=u64::try_from(MEMBERS_MAX).unwrap() {
+            book.join(&things::<1>()[0], stamp).unwrap();
+        }
+        assert_eq!(book.join(&late, 900), Err(Refused::Crowded));
+        assert_eq!(book.restore_join(&late, 900), Fate::Refused);
+        assert_eq!((book.join(&first[0], 901), book.restore_join(&first[0], 1)), (Ok(()), Fate::Bound));
+    }
+
+    #[tokio::test]
+    async fn members_come_back_in_any_order_but_not_those_that_were_taken_out() {
+        let (mut book, [one, two, left]) = (Book::new(), things());
+        assert_eq!(book.restore_join(&two, 7), Fate::Bound);
+        assert_eq!(book.restore_leave(&left, 8), Fate::Removed);
+        assert_eq!(book.restore_join(&left, 6), Fate::Removed);
+        assert_eq!(book.restore_join(&one, 5), Fate::Bound);
+        assert_eq!(book.members(), Some(vec![two.clone(), one.clone()]));
+        // On purpose it may come back, also with a clock that is late.
+        book.join(&left, 6).unwrap();
+        assert_eq!(book.restore_join(&left, 6), Fate::Bound);
+    }
+
+    #[tokio::test]
+    async fn a_group_that_was_unbound_is_not_restored_into_the_next_one() {
+        let (mut book, [old, new, late]) = (Book::new(), things());
+        book.join(&old, 5).unwrap();
+        assert_eq!(book.remove(1, 6), Fate::Removed);
+        book.join(&new, 7).unwrap();
+        assert_eq!(book.restore_join(&old, 5), Fate::Removed);
+        // A removal takes out what is older than itself, and nothing else.
+        book.join(&late, 9).unwrap();
+        assert_eq!((book.remove(1, 8), book.members()), (Fate::Removed, Some(vec![late.clone()])));
+        assert_eq!(book.remove(1, 8), Fate::Superseded);
+        assert_eq!(book.restore(1, 8), Fate::Superseded, "a binding that is older than a member");
+        assert_eq!(book.restore(1, 10), Fate::Bound);
+        assert_eq!((book.members(), book.restore_join(&late, 9)), (None, Fate::Superseded));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_gone_leaves_and_the_last_frees_the_name() {
+        let (mut book, [one, two]) = (Book::new(), things());
+        book.join(&one, 1).unwrap();
+        book.join(&two, 2).unwrap();
+        let generations: Vec<_> =
+            book.ledger.table.get("a").unwrap().bindings().iter().map(|member| member.generation).collect();
+        assert!(book.ledger.expire(&name(), generations[0]).is_some());
+        assert!(book.ledger.expire(&name(), generations[0]).is_none(), "once");
+        assert_eq!(book.members(), Some(vec![two]));
+        assert!(book.ledger.expire(&name(), generations[1]).is_some());
+        assert!(book.ledger.table.get("a").is_none());
+    }
+}

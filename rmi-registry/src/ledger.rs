@@ -186,27 +186,38 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rmi_core::Remote;
 
     use super::*;
     use crate::kept::tests::thing;
 
     /// A ledger, and the two nodes that bind in it.
-    struct Book {
-        ledger: Ledger,
+    pub(crate) struct Book {
+        pub(crate) ledger: Ledger,
         nodes: [Option<NodeId>; 2],
-        now: Instant,
+        pub(crate) now: Instant,
     }
 
     impl Book {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             let nodes = [NodeId::random(), NodeId::random()].map(Some);
             Self { ledger: Ledger::new(7), nodes, now: Instant::now() }
         }
 
         fn offer<R>(&mut self, node: usize, stamp: u64, way: impl FnOnce(&mut Ledger, &Offer<'_>) -> R) -> R {
-            let (name, by, stamp, object) = (name(), self.nodes[node], Stamp::at(stamp), Remote::erase(&thing()));
+            self.offer_of(&Remote::erase(&thing()), node, stamp, way)
+        }
+
+        /// Offers this object.
+        pub(crate) fn offer_of<R>(
+            &mut self,
+            object: &AnyRemote,
+            node: usize,
+            stamp: u64,
+            way: impl FnOnce(&mut Ledger, &Offer<'_>) -> R,
+        ) -> R {
+            let (name, by, stamp) = (name(), self.nodes[node], Stamp::at(stamp));
             let binding = |generation| Binding {
                 object: object.clone(),
                 stamp,
@@ -214,24 +225,24 @@ mod tests {
                 generation,
                 guard: tokio::spawn(std::future::pending::<()>()).abort_handle(),
             };
-            way(&mut self.ledger, &Offer { name: &name, object: &object, stamp, by, binding: &binding })
+            way(&mut self.ledger, &Offer { name: &name, object, stamp, by, binding: &binding })
         }
 
-        fn restore(&mut self, node: usize, stamp: u64) -> Fate {
+        pub(crate) fn restore(&mut self, node: usize, stamp: u64) -> Fate {
             let now = self.now;
             self.offer(node, stamp, |ledger, offer| ledger.restore(offer, now).0)
         }
 
-        fn remove(&mut self, node: usize, stamp: u64) -> Fate {
+        pub(crate) fn remove(&mut self, node: usize, stamp: u64) -> Fate {
             self.ledger.restore_removal(&name(), Stamp::at(stamp), self.nodes[node], self.now).0
         }
 
-        fn losses(&self) -> [u64; 2] {
+        pub(crate) fn losses(&self) -> [u64; 2] {
             self.nodes.map(|node| self.ledger.mark(node).losses)
         }
     }
 
-    fn name() -> Name {
+    pub(crate) fn name() -> Name {
         Name::new("a").unwrap()
     }
 
@@ -268,5 +279,20 @@ mod tests {
         assert_eq!(book.offer(1, 6, Ledger::bind).err(), Some(Refused::Taken));
         assert!(book.offer(1, 6, Ledger::rebind).unwrap().is_some());
         assert_ne!(book.losses()[0], 0);
+    }
+
+    #[tokio::test]
+    async fn a_late_end_spares_the_next_binding() {
+        let mut book = Book::new();
+        let mut generations = Vec::new();
+        for stamp in 1..3 {
+            assert!(book.offer(0, stamp, Ledger::rebind).is_ok());
+            generations.extend(book.ledger.table.get("a").unwrap().bindings().iter().map(|one| one.generation));
+        }
+        assert!(book.ledger.expire(&name(), generations[0]).is_none());
+        assert!(book.ledger.table.get("a").is_some());
+        assert!(book.ledger.expire(&name(), generations[1]).is_some());
+        assert!(book.ledger.table.get("a").is_none());
+        assert_ne!(book.losses()[0], 0, "its node looks after what it has bound");
     }
 }
