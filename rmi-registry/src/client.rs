@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmi_core::{AnyRemote, Balance, ErrorKind, Node, Remote, RemoteError, Resolve, interface::Interface};
+use rmi_core::{AnyRemote, Balance, Certainty, ErrorKind, Node, Remote, RemoteError, Resolve, interface::Interface};
 
 use tracing::warn;
 
@@ -389,7 +389,13 @@ impl Registry {
         if Remote::is_local(object) && self.node.endpoints().is_empty() {
             return Err(RegistryError::NotListening { name: name.to_string(), registry: self.url().to_owned() });
         }
-        Ok((name, Remote::erase(object)))
+        let object = Remote::erase(object);
+        if object.is_unexported() {
+            let message = "the object was unexported, so nobody can call it; wrap it in another Remote";
+            let error = RemoteError::new(ErrorKind::NoSuchObject, message).with_certainty(Certainty::NotSent);
+            return Err(error.with_object(object.id().to_string()).into());
+        }
+        Ok((name, object))
     }
 
     /// Keeps what was done where, and does the rest later.

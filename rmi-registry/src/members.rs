@@ -91,7 +91,11 @@ impl Follower {
             };
             debug!(name = %self.name, ?interrupted, "the members of a name are followed anew");
             begun = true;
-            sleep(backoff.delay()).await;
+            tokio::select! {
+                () = sleep(backoff.delay()) => {}
+                // The registry has answered somebody.
+                () = self.look.notified() => {}
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use rmi_core::{Node, Remote};
+use rmi_core::{ErrorKind, Node, Remote};
 use rmi_registry::{Event, Registry, RegistryError, RegistryServer};
 
 use crate::{
@@ -210,6 +210,10 @@ async fn a_member_that_is_unexported_or_whose_node_ends_leaves_by_itself() {
     until("its node lets go of what nobody can call", || alive.strong_count() == 0).await;
     has_members(&at_client, "a", 1).await;
     assert_eq!(answers(&at_client, "a").await, BTreeSet::from(["two, x".into()]));
+    let dead = greeter("dead");
+    first.unexport(&dead);
+    let error = at_first.join("a", &dead).await.unwrap_err();
+    assert!(matches!(&error, RegistryError::Remote(error) if error.kind() == ErrorKind::NoSuchObject), "{error:?}");
     second.shutdown().await;
     unbound(&at_client, "a").await;
     until("nothing is left of it", || names.node().stats().imported_references == 0).await;
