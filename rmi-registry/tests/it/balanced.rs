@@ -7,15 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rmi_core::{Balance, Certainty, ErrorKind, Limits, Node, NodeStats, Remote, RemoteError};
+use rmi_core::{Balance, CallOptions, Certainty, ErrorKind, Limits, Node, NodeStats, Remote, RemoteError};
 use rmi_macros::remote;
 use rmi_registry::{Registry, RegistryServer};
 use tokio::sync::Semaphore;
 
 use crate::{
+    cable::Cable,
     greeter::{Greeter, PATIENCE, attentive, beside, client_of, greeter, mem, server_of, transports, until},
     groups::has_members,
 };
@@ -238,6 +239,55 @@ async fn one_that_does_not_take_its_calls_leaves_them_to_the_others() {
 }
 
 #[tokio::test]
+async fn calls_pass_by_a_member_that_cannot_be_reached_and_come_back_from_it() {
+    for is_cut in [true, false] {
+        let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
+        let others = servers(&names, "tcp:", 2).await;
+        // Clients reach the third one by a cable.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let cable = Cable::to(&format!("rmi://{free}")).await;
+        let seen = cable.url().replace("rmi:", "tcp:");
+        let far = Node::builder().listen(format!("tcp://{free}")).advertise(seen).lease(Duration::from_secs(1));
+        let far = far.start().await.unwrap();
+        let registry = Registry::connect_with(&far, &names.url()).await.unwrap();
+        let desk = Arc::new(Desk { number: 2, asked: AtomicUsize::new(0), door: Semaphore::new(0) });
+        registry.join("clerks", &Remote::<dyn Clerk>::from_arc(desk.clone())).await.unwrap();
+
+        let (client, registry) = client_of(&names).await;
+        let clerks = registry.lookup_balanced::<dyn Clerk>("clerks", Balance::RoundRobin).await.unwrap();
+        assert_eq!(answers(&clerks, 3).await, [0, 1, 2]);
+        let patient = Remote::with(&clerks, CallOptions::new().idempotent(true));
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let patient = patient.clone();
+                tokio::spawn(async move { patient.wait().await })
+            })
+            .collect();
+        let asked =
+            || others.iter().map(|other| &other.desk).chain([&desk]).map(|desk| desk.asked.load(Ordering::Relaxed));
+        until("each has one call that waits", || asked().eq([2, 2, 2])).await;
+
+        if is_cut {
+            cable.cut().await
+        } else {
+            cable.fall_silent()
+        }
+        // The call that was there goes again at another one.
+        until("it goes again", || others.iter().any(|other| other.desk.asked.load(Ordering::Relaxed) > 2)).await;
+        let begun = Instant::now();
+        assert!(answers(&clerks, 30).await.iter().all(|answer| *answer != 2));
+        assert!(begun.elapsed() < Duration::from_secs(2), "nobody waited for it: {:?}", begun.elapsed());
+        others.iter().for_each(|other| other.desk.door.add_permits(9));
+        for call in waiting {
+            assert_ne!(call.await.unwrap().unwrap(), 2);
+        }
+        drop((clerks, patient));
+        until("nothing is left at the client", || client.stats().imported_references == 0).await;
+        assert_eq!(client.stats().calls_in_flight, 0);
+    }
+}
+
+#[tokio::test]
 async fn where_all_are_gone_the_error_names_the_group_and_the_next_who_joins_is_called() {
     let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
     let mut servers = servers(&names, &mem("x"), 2).await;
@@ -414,7 +464,9 @@ async fn a_reference_that_is_dropped_leaves_nothing() {
 async fn a_node_that_shuts_down_ends_its_watches() {
     let names = RegistryServer::builder().listen(mem("names")).start().await.unwrap();
     let _servers = servers(&names, &mem("x"), 2).await;
-    let (client, registry) = client_of(&names).await;
+    let limits = Limits { connect_timeout: Duration::from_millis(300), ..Limits::default() };
+    let client = Node::builder().limits(limits).start().await.unwrap();
+    let registry = Registry::connect_with(&client, &names.url()).await.unwrap();
     let before = names.node().stats();
     let clerks = registry.lookup::<dyn Clerk>("clerks").await.unwrap();
     clerks.name().await.unwrap();
