@@ -79,6 +79,7 @@ impl Follower {
             _ = ended => {}
         }
         key.let_go(&node);
+        GROUPS.lock().retain(|_, known| known.group.strong_count() > 0);
     }
 
     /// While no registry answers, the group stays as it was known last.

@@ -91,6 +91,8 @@ fn open<C: Candidate>(members: &[C], now: Time) -> impl Iterator<Item = &C> {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Clone, Debug)]
@@ -207,6 +209,33 @@ mod tests {
             let mut chooser = chooser(balance);
             assert_eq!(chooser.choose(&servers, at(5)).map(Candidate::number), Some(1), "{balance:?}");
             assert_eq!(chooser.choose(&servers, at(10)).map(Candidate::number), Some(1), "{balance:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_is_there_somebody_is_chosen_who_is_not_avoided_if_anybody_is_not(
+            rounds in proptest::collection::vec(proptest::collection::vec((0..9_u64, 0..4_usize, 0..4_u64), 0..6), 1..20),
+            seed: u64,
+        ) {
+            for balance in ALL {
+                let mut chooser = Chooser::new(balance, fastrand::Rng::with_seed(seed));
+                for (round, members) in rounds.iter().enumerate() {
+                    let server = |&(number, in_flight, until)| Server { number, in_flight, avoided_until: at(until) };
+                    let servers: Vec<_> = members.iter().map(server).collect();
+                    let now = at(2);
+                    let chosen = chooser.choose(&servers, now);
+                    let is_open = |server: &Server| server.avoided_until <= now;
+                    prop_assert_eq!(chosen.is_none(), servers.is_empty(), "{:?} in round {}", balance, round);
+                    let Some(chosen) = chosen else { continue };
+                    prop_assert_eq!(is_open(chosen), servers.iter().any(is_open), "{:?} in round {}", balance, round);
+                    let busier = servers.iter().filter(|server| is_open(server) && server.in_flight >= chosen.in_flight);
+                    let open = servers.iter().filter(|server| is_open(server)).count();
+                    if balance == Balance::PowerOfTwoChoices && open > 1 {
+                        prop_assert!(busier.count() > 1, "the one busiest of all is never the less busy of two");
+                    }
+                }
+            }
         }
     }
 }
