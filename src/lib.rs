@@ -81,6 +81,7 @@
 //! | link | the connection between two nodes; calls go both ways over it |
 //! | lease | how long a node's references outlive the loss of its link |
 //! | registry | names → references; itself a remote object ([`Registry`], [`RegistryServer`]) |
+//! | group | the objects that are joined under one name, its members; one reference calls them all ([`Registry::join`]) |
 //!
 //! # Streams
 //!
@@ -114,6 +115,55 @@
 //! }
 //! ```
 //!
+//! # Several servers of one name
+//!
+//! Servers that do the same [join](Registry::join) one name, and a client looks up one reference to all of them. Each
+//! call goes to one member, by default to the less busy of two that chance picks ([`Balance`],
+//! [`Registry::lookup_balanced`]). A call that certainly did not run goes to another member, and an idempotent one also
+//! where its server died with it, so that the end of one server costs neither:
+//!
+//! ```
+//! # use rmi::{Node, Registry, RegistryServer, Remote, remote};
+//! #[remote]
+//! pub trait Rates {
+//!     #[remote(idempotent)]
+//!     async fn rate(&self, pair: String) -> rmi::Result<f64>;
+//! }
+//!
+//! struct Desk;
+//!
+//! #[remote]
+//! impl Rates for Desk {
+//!     async fn rate(&self, _pair: String) -> rmi::Result<f64> {
+//!         Ok(1.09)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let names = RegistryServer::builder().listen("tcp://127.0.0.1:0").start().await?;
+//! // Two servers.
+//! let mut servers = Vec::new();
+//! for _ in 0..2 {
+//!     let node = Node::builder().listen("tcp://127.0.0.1:0").start().await?;
+//!     let registry = Registry::connect_with(&node, &names.url()).await?;
+//!     registry.join("rates", &Remote::<dyn Rates>::new(Desk)).await?;
+//!     servers.push(node);
+//! }
+//!
+//! // A client.
+//! let rates = rmi::lookup::<dyn Rates>(&format!("{}/rates", names.url())).await?;
+//! assert_eq!(Remote::members(&rates).len(), 2);
+//! rates.rate("EURUSD".into()).await?;
+//! servers.remove(0).shutdown().await;
+//! rates.rate("EURUSD".into()).await?;
+//! # drop(rates);
+//! # servers.remove(0).shutdown().await;
+//! # names.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The life of a call
 //!
 //! The stub encodes the arguments with the postcard format; a `Remote` among them goes into the message's reference
@@ -128,12 +178,14 @@
 //!   `#[remote(idempotent)]`. [`RemoteError::certainty`] says of a failed one whether it ran.
 //! - **An end.** Every call ends: 5 s to connect, 30 s for a call unless set otherwise ([`Limits`], [`CallOptions`]).
 //!   Nested calls inherit the time that is left.
-//! - **Order.** Calls of one node to one object begin in the order in which they were made.
+//! - **Order.** Calls of one node to one object begin in the order in which they were made; those to a group, in order for
+//!   each member alone.
 //! - **Lifetimes.** An exported object lives while a node holds a reference to it, a name is bound to it, or local code
 //!   holds its `Remote`. Dropping the last `Remote` on a node tells the owner at once. A lost connection is taken up again
 //!   within the lease, and nothing that is held is lost by it; a lost node's references live for one lease.
 //! - **Identity.** A reference that comes home is the original object again, without a network. Equality and hashes are
-//!   those of owner and object, whatever way the reference came.
+//!   those of owner and object, whatever way the reference came; those of a reference to a group, of its name and of the
+//!   registry's URL.
 //! - **Isolation.** A panic in a method is that call's error. Whatever a peer sends can at worst end that peer's
 //!   connection.
 //! - **One port.** Callbacks come back over the connection that the client dialled, and over the one that replaces it.
@@ -152,9 +204,9 @@ pub use rmi_core::endpoint::{Endpoint, EndpointError};
 pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
-    AnyRemote, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder, NodeError,
-    NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender, Streaming,
-    WeakRemote,
+    AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder,
+    NodeError, NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender,
+    Streaming, WeakRemote,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

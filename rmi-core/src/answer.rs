@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    callee::Callee,
     connection::Link,
     error::RemoteError,
-    import::Import,
     interface::Method,
     marshal::ArgumentDecoder,
     referent::Referent,
@@ -24,7 +24,7 @@ pub struct Answer<'a> {
     pub(crate) method: &'static Method,
     pub(crate) stub: &'a Stub,
     /// Who gave it, where the stub alone does not tell.
-    pub(crate) callee: Option<Arc<Import>>,
+    pub(crate) callee: Option<Callee>,
 }
 
 impl Answer<'_> {

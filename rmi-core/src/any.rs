@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    balance::{Balance, Balanced, Group},
     error::RemoteError,
     id::{NodeId, ObjectId},
     interface::Interface,
@@ -39,6 +40,13 @@ impl AnyRemote {
             Referent::Foreign(import) => Self::new(Referent::Named(Named::new(import, resolver))),
             referent => Self { referent },
         }
+    }
+
+    /// The reference to all members of a group, whose calls are spread over them in this way. It is equal
+    /// to every other reference to the group; passed on, it is that of one member.
+    #[must_use]
+    pub fn balanced(group: Arc<Group>, balance: Balance) -> Self {
+        Self::new(Referent::Balanced(Balanced::new(group, balance)))
     }
 
     /// The names of all interfaces of the object, most derived first.
@@ -82,8 +90,15 @@ impl AnyRemote {
         match &self.referent {
             Referent::Foreign(import) => import.is_connected(),
             Referent::Named(named) => named.current().is_connected(),
+            Referent::Balanced(balanced) => balanced.is_connected(),
             Referent::Own(_) | Referent::Service(_) => true,
         }
+    }
+
+    /// Whether it is an object of this process that was unexported: passed on, it leads nowhere.
+    #[must_use]
+    pub fn is_unexported(&self) -> bool {
+        matches!(&self.referent, Referent::Own(object) if object.is_unexported())
     }
 
     /// Waits until the object is gone for good; see [`Remote::broken`].

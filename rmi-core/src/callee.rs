@@ -3,6 +3,7 @@
 use std::{sync::Arc, task::Poll, time::Duration};
 
 use crate::{
+    balance::{Balanced, Turn},
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
     id::{ObjectId, fnv1a64},
@@ -24,6 +25,9 @@ const CONNECT_SLACK: Duration = Duration::from_millis(250);
 pub(crate) enum Callee {
     Object(Arc<Import>),
     Service(Arc<Service>),
+    Member(Turn),
+    /// A group has no member.
+    Nobody(Arc<Balanced>),
 }
 
 /// An encoded call on its way to a link.
@@ -44,6 +48,8 @@ impl Callee {
         match self {
             Self::Object(import) => import.node(),
             Self::Service(service) => &service.node,
+            Self::Member(turn) => turn.import().node(),
+            Self::Nobody(balanced) => balanced.group().node(),
         }
     }
 
@@ -52,6 +58,8 @@ impl Callee {
         match self {
             Self::Object(import) => import.id(),
             Self::Service(service) => service_order(&service.name),
+            Self::Member(turn) => turn.import().id(),
+            Self::Nobody(balanced) => balanced.group().id(),
         }
     }
 
@@ -59,26 +67,35 @@ impl Callee {
         match self {
             Self::Object(import) => import.id().to_string(),
             Self::Service(service) => format!("service {:?}", service.name),
+            Self::Member(turn) => turn.describe_object(),
+            Self::Nobody(balanced) => balanced.group().name().to_owned(),
         }
     }
 
-    pub(crate) fn describe_peer(&self) -> String {
+    fn describe_peer(&self) -> Option<String> {
         match self {
-            Self::Object(import) => import.describe_peer(),
-            Self::Service(service) => service.endpoint.to_string(),
+            Self::Object(import) => Some(import.describe_peer()),
+            Self::Service(service) => Some(service.endpoint.to_string()),
+            Self::Member(turn) => Some(turn.import().describe_peer()),
+            Self::Nobody(_) => None,
         }
     }
 
     /// Names what a call was about in its error.
     pub(crate) fn name(&self, error: RemoteError, method: &Method) -> RemoteError {
-        error.with_method(method.to_string()).with_object(self.describe_object()).with_peer(self.describe_peer())
+        let error = error.with_method(method.to_string()).with_object(self.describe_object());
+        self.describe_peer().into_iter().fold(error, RemoteError::with_peer)
     }
 
     /// Starts a call as soon as there is a way.
     pub(crate) async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
         let (node, now, deadline) = (call.node, call.now, call.deadline);
         // A dial ends by itself; what waits behind others that dial ends a little later.
-        let connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        let mut connected = now + node.limits().connect_timeout + CONNECT_SLACK;
+        if matches!(self, Self::Member(_)) {
+            // Half of the time is another member's.
+            connected = connected.min(now + deadline.since(now) / 2);
+        }
         let limit = || node.instant(deadline.min(connected));
         let late = || {
             let error = if deadline <= connected {
@@ -89,20 +106,14 @@ impl Callee {
             };
             error.with_certainty(Certainty::NotSent)
         };
-        match self {
-            Self::Object(import) => {
-                let start = |Start { link, target }| start(&link, target, call);
-                let mut started = std::pin::pin!(import.start(start));
-                // A way that is there needs no timer.
-                match futures_util::poll!(started.as_mut()) {
-                    Poll::Ready(started) => started?,
-                    Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
-                }
-            }
+        let import = match self {
+            Self::Object(import) => import,
+            Self::Member(turn) => turn.import(),
+            Self::Nobody(balanced) => return Err(balanced.nobody()),
             Self::Service(service) => {
                 let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
                 let target = Target::Service(service.name.clone());
-                match open {
+                return match open {
                     Some(link) => start(&link, target, call),
                     None => {
                         let started = async {
@@ -111,8 +122,15 @@ impl Callee {
                         };
                         tokio::time::timeout_at(limit(), started).await.map_err(|_| late())?
                     }
-                }
+                };
             }
+        };
+        let start = |Start { link, target }| start(&link, target, call);
+        let mut started = std::pin::pin!(import.start(start));
+        // A way that is there needs no timer.
+        match futures_util::poll!(started.as_mut()) {
+            Poll::Ready(started) => started?,
+            Poll::Pending => tokio::time::timeout_at(limit(), started).await.map_err(|_| late())??,
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod transport;
 pub mod answer;
 mod any;
 pub mod argument;
+mod balance;
 mod budget;
 mod callee;
 mod context;
@@ -50,6 +51,7 @@ mod streaming;
 pub mod stub;
 
 pub use any::AnyRemote;
+pub use balance::{Balance, Group};
 pub use context::Context;
 pub use error::{Certainty, ErrorKind, RemoteError, Result};
 pub use id::{NodeId, ObjectId};

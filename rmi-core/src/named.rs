@@ -79,6 +79,7 @@ impl Named {
         let found = match self.resolver.resolve().await?.into_referent() {
             Referent::Foreign(found) => found,
             Referent::Named(named) => named.current(),
+            Referent::Balanced(balanced) => balanced.current()?,
             Referent::Own(_) | Referent::Service(_) => {
                 let message = format!(
                     "{} is bound to an object of this very node by now: look it up again to call it",

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use crate::{
+    balance::Balanced,
     connection::{Kept, Link},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
@@ -29,12 +30,13 @@ use crate::{
 };
 
 /// An object of this process, an object held of another node, by itself or by the name that it was
-/// found by, or a service by name.
+/// found by, one of the many of a name, or a service by name.
 #[derive(Clone)]
 pub(crate) enum Referent {
     Own(Arc<Object<dyn Erased>>),
     Foreign(Arc<Import>),
     Named(Arc<Named>),
+    Balanced(Arc<Balanced>),
     Service(Arc<Service>),
 }
 
@@ -157,6 +159,7 @@ impl Referent {
                 let (owner, id) = named.identity();
                 (Some(owner), Some(id))
             }
+            Self::Balanced(balanced) => (None, Some(balanced.group().id())),
             Self::Service(_) => (None, None),
         }
     }
@@ -166,6 +169,7 @@ impl Referent {
             Self::Own(object) => object.interfaces.clone(),
             Self::Foreign(import) => import.interfaces().clone(),
             Self::Named(named) => named.interfaces().clone(),
+            Self::Balanced(balanced) => balanced.group().interfaces().clone(),
             Self::Service(_) => InterfaceSet::new(Vec::new()),
         }
     }
@@ -187,6 +191,7 @@ impl Referent {
             }
             Self::Foreign(import) => Ok(import.pass(link)),
             Self::Named(named) => Ok(named.current().pass(link)),
+            Self::Balanced(balanced) => Ok(balanced.current()?.pass(link)),
             Self::Service(service) => {
                 let message = format!(
                     "the service {:?} at {} is found by its name; it cannot be passed as a reference",
@@ -203,7 +208,8 @@ impl PartialEq for Referent {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Service(one), Self::Service(other)) => one.endpoint == other.endpoint && one.name == other.name,
-            (Self::Service(_), _) | (_, Self::Service(_)) => false,
+            (Self::Balanced(one), Self::Balanced(other)) => one == other,
+            (Self::Service(_) | Self::Balanced(_), _) | (_, Self::Service(_) | Self::Balanced(_)) => false,
             (Self::Own(one), Self::Own(other)) => one.id == other.id,
             _ => self.identity() == other.identity(),
         }
@@ -216,7 +222,7 @@ impl Hash for Referent {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             // The owner of an own object may be known only later, so it is left out for all.
-            Self::Own(_) | Self::Foreign(_) | Self::Named(_) => self.identity().1.hash(state),
+            Self::Own(_) | Self::Foreign(_) | Self::Named(_) | Self::Balanced(_) => self.identity().1.hash(state),
             Self::Service(service) => (&service.endpoint, &service.name).hash(state),
         }
     }
@@ -228,6 +234,7 @@ impl fmt::Debug for Referent {
             Self::Own(object) => write!(f, "local object {}", object.id),
             Self::Foreign(import) => write!(f, "object {} of node {}", import.id(), import.owner()),
             Self::Named(named) => named.fmt(f),
+            Self::Balanced(balanced) => balanced.fmt(f),
             Self::Service(service) => write!(f, "service {:?} at {}", service.name, service.endpoint),
         }
     }
@@ -238,7 +245,7 @@ impl Kept for Referent {
         match self {
             Self::Own(object) => Arc::strong_count(object) <= many,
             Self::Foreign(import) => Arc::strong_count(import) <= many,
-            Self::Named(_) | Self::Service(_) => false,
+            Self::Named(_) | Self::Balanced(_) | Self::Service(_) => false,
         }
     }
 }

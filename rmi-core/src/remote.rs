@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::{
     any::AnyRemote,
+    balance::Balanced,
     endpoint::Endpoint,
     error::RemoteError,
     gate::Gate,
@@ -84,10 +85,12 @@ impl<I: ?Sized + Interface> Remote<I> {
                 Some(target) => Ok(Self { target, referent }),
                 None => Err(CastError { wanted, found: object.interfaces.names().to_vec() }),
             },
-            Referent::Foreign(_) | Referent::Named(_) if !referent.interfaces().contains(&wanted) => {
+            Referent::Foreign(_) | Referent::Named(_) | Referent::Balanced(_)
+                if !referent.interfaces().contains(&wanted) =>
+            {
                 Err(CastError { wanted, found: referent.interfaces().names().to_vec() })
             }
-            Referent::Foreign(_) | Referent::Named(_) | Referent::Service(_) => {
+            Referent::Foreign(_) | Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_) => {
                 Ok(Self::stub(referent, CallOptions::new()))
             }
         }
@@ -139,16 +142,27 @@ impl<I: ?Sized> Remote<I> {
         Self::is_local(this).then_some(&this.target)
     }
 
-    /// The object's id. A service that is found by name has none until then: it shows as zeros.
+    /// The object's id. A service that is found by name has none until then: it shows as zeros. That of a
+    /// reference to a group is made of the group's name and of where that is known.
     #[must_use]
     pub fn id(this: &Self) -> ObjectId {
         this.referent.identity().1.unwrap_or(ObjectId::from_bytes([0; 16]))
     }
 
-    /// The node that owns the object; `None` for a local one that has not travelled yet.
+    /// The node that owns the object; `None` for a local one that has not travelled yet, and for a group.
     #[must_use]
     pub fn node_id(this: &Self) -> Option<NodeId> {
         this.referent.identity().0
+    }
+
+    /// The members of a group that are known now, without those of this very node. Any other reference has
+    /// one, itself.
+    #[must_use]
+    pub fn members(this: &Self) -> Vec<AnyRemote> {
+        match &this.referent {
+            Referent::Balanced(balanced) => balanced.group().references(),
+            referent => vec![AnyRemote::new(referent.clone())],
+        }
     }
 
     /// The reference without its type.
@@ -164,6 +178,7 @@ impl<I: ?Sized> Remote<I> {
             Referent::Own(object) => WeakReferent::Own(Arc::downgrade(object)),
             Referent::Foreign(import) => WeakReferent::Foreign(Arc::downgrade(import)),
             Referent::Named(named) => WeakReferent::Named(Arc::downgrade(named)),
+            Referent::Balanced(balanced) => WeakReferent::Balanced(Arc::downgrade(balanced)),
             Referent::Service(service) => WeakReferent::Service(service.clone()),
         };
         WeakRemote { referent, interface: PhantomData }
@@ -171,8 +186,8 @@ impl<I: ?Sized> Remote<I> {
 
     /// Waits until the object is gone for good: its node went away or unexported it, or the link to it
     /// was lost, not resumed within the lease, and the node does not answer either when it is dialled
-    /// once more. Of a looked-up reference it is the object that the name leads to now. Never ends for a
-    /// local object.
+    /// once more. Of a looked-up reference it is the object that the name leads to now; of one to a group,
+    /// the last member that it is known to have. Never ends for a local object.
     pub fn broken(this: &Self) -> impl Future<Output = RemoteError> + Send + use<I> {
         broken(&this.referent)
     }
@@ -192,15 +207,17 @@ impl<I: ?Sized + Interface> Remote<I> {
 
 /// Waits until the referent is gone for good, without keeping it.
 pub(crate) fn broken(referent: &Referent) -> impl Future<Output = RemoteError> + Send + use<> {
-    let import = match referent {
-        Referent::Foreign(import) => Some(Arc::downgrade(import)),
-        Referent::Named(named) => Some(Arc::downgrade(&named.current())),
-        Referent::Own(_) | Referent::Service(_) => None,
+    let (import, emptied) = match referent {
+        Referent::Foreign(import) => (Some(Arc::downgrade(import)), None),
+        Referent::Named(named) => (Some(Arc::downgrade(&named.current())), None),
+        Referent::Balanced(balanced) => (None, Some(balanced.broken())),
+        Referent::Own(_) | Referent::Service(_) => (None, None),
     };
     async move {
-        match import {
-            Some(import) => Import::broken(import).await,
-            None => std::future::pending().await,
+        match (import, emptied) {
+            (Some(import), _) => Import::broken(import).await,
+            (None, Some(emptied)) => emptied.await,
+            (None, None) => std::future::pending().await,
         }
     }
 }
@@ -281,6 +298,7 @@ enum WeakReferent {
     Own(Weak<Object<dyn Erased>>),
     Foreign(Weak<Import>),
     Named(Weak<Named>),
+    Balanced(Weak<Balanced>),
     Service(Arc<Service>),
 }
 
@@ -292,6 +310,7 @@ impl<I: ?Sized + Interface> WeakRemote<I> {
             WeakReferent::Own(object) => Referent::Own(object.upgrade()?),
             WeakReferent::Foreign(import) => Referent::Foreign(import.upgrade()?),
             WeakReferent::Named(named) => Referent::Named(named.upgrade()?),
+            WeakReferent::Balanced(balanced) => Referent::Balanced(balanced.upgrade()?),
             WeakReferent::Service(service) => Referent::Service(service.clone()),
         };
         Remote::from_referent(referent).ok()

@@ -19,6 +19,8 @@ pub(crate) struct Retries {
     idempotent: bool,
     /// The reference has a name, which may be looked up anew.
     named: bool,
+    /// How many others there are to take the call where one is overloaded: each is asked once.
+    others: u32,
     /// How many attempts are left.
     left: u32,
     /// When the call is given up.
@@ -35,7 +37,13 @@ impl Retries {
     /// One attempt was made, of `attempts` at most.
     pub(crate) const fn new(idempotent: bool, named: bool, attempts: u32, until: Time) -> Self {
         let left = attempts.saturating_sub(1);
-        Self { idempotent, named, left, until, pause: PAUSE, first: None, in_doubt: false }
+        Self { idempotent, named, others: 0, left, until, pause: PAUSE, first: None, in_doubt: false }
+    }
+
+    /// Of a reference that leads to one of many.
+    pub(crate) const fn with_others(mut self, others: u32) -> Self {
+        self.others = others;
+        self
     }
 
     /// How long to wait before the call goes again; `None` where it does not.
@@ -47,6 +55,7 @@ impl Retries {
             return None;
         }
         self.left -= 1;
+        self.others -= u32::from(error.kind() == ErrorKind::Overloaded);
         let is_unsent = error.certainty() == Certainty::NotSent;
         let pause = if is_first && is_unsent {
             // Another link may be there.
@@ -87,6 +96,8 @@ impl Retries {
             ErrorKind::ConnectionLost | ErrorKind::Shutdown => did_not_run || self.idempotent,
             // Its server may have restarted, and have bound the name anew.
             ErrorKind::NoSuchObject | ErrorKind::Unreachable => did_not_run && self.named,
+            // All of them may be.
+            ErrorKind::Overloaded => did_not_run && self.others > 0,
             _ => false,
         }
     }
@@ -145,6 +156,15 @@ mod tests {
             assert!(!goes(false, false, kind, Certainty::NotSent));
             assert!(!goes(true, true, kind, Certainty::Unknown));
         }
+    }
+
+    #[test]
+    fn an_overloaded_one_is_left_for_each_of_the_others_once() {
+        let mut retries = retries(true, true).with_others(2);
+        let mut goes =
+            |certainty| retries.again(&error(ErrorKind::Overloaded, certainty), Time::START, &mut full()).is_some();
+        assert!(!goes(Certainty::Unknown));
+        assert_eq!([(); 3].map(|()| goes(Certainty::NotExecuted)), [true, true, false]);
     }
 
     #[test]

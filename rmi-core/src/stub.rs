@@ -9,11 +9,11 @@ use std::{
 
 use crate::{
     answer::Answer,
+    balance::Balanced,
     callee::{Callee, Ready},
     connection::AtOnce,
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
-    import::Import,
     interface::Method,
     marshal::{ArgumentEncoder, recycle},
     named::Named,
@@ -41,6 +41,8 @@ enum Destination {
     Callee(Callee),
     /// To what a name leads to.
     Named(Arc<Named>),
+    /// To one of the members of a group.
+    Balanced(Arc<Balanced>),
 }
 
 impl Destination {
@@ -49,6 +51,18 @@ impl Destination {
         match self {
             Self::Callee(callee) => callee.clone(),
             Self::Named(named) => Callee::Object(named.current()),
+            Self::Balanced(balanced) => match balanced.choose() {
+                Some(turn) => Callee::Member(turn),
+                None => Callee::Nobody(balanced.clone()),
+            },
+        }
+    }
+
+    /// How many others may take a call that one has no room for.
+    fn others(&self) -> u32 {
+        match self {
+            Self::Callee(_) | Self::Named(_) => 0,
+            Self::Balanced(balanced) => balanced.others(),
         }
     }
 }
@@ -60,6 +74,7 @@ impl Stub {
             Referent::Own(_) => return None,
             Referent::Foreign(import) => Destination::Callee(Callee::Object(import.clone())),
             Referent::Named(named) => Destination::Named(named.clone()),
+            Referent::Balanced(balanced) => Destination::Balanced(balanced.clone()),
             Referent::Service(service) => Destination::Callee(Callee::Service(service.clone())),
         };
         let options = (options != CallOptions::new()).then(|| Box::new(options));
@@ -92,7 +107,7 @@ impl Stub {
     /// Dropping the future takes the call back. Once it has come back nothing does.
     pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
         let mut encoded = marshal(encode);
-        let mut attempt = self.attempt(method, passes_stream(&encoded));
+        let mut attempt = self.attempt(method, None, passes_stream(&encoded));
         let mut retries = None;
         loop {
             let Err(error) = attempt.send(encoded).await else { return Ok(()) };
@@ -115,16 +130,23 @@ impl Stub {
             Destination::Named(named) if is_plain(&references) => {
                 let import = named.current();
                 let started = import.start_at_once(self.at_once(waker, method, &mut payload));
-                (Some(import), started)
+                (Some(Callee::Object(import)), started)
             }
-            Destination::Callee(_) | Destination::Named(_) => (None, None),
+            Destination::Balanced(balanced) if is_plain(&references) => match balanced.choose() {
+                Some(turn) => {
+                    let started = turn.import().start_at_once(self.at_once(waker, method, &mut payload));
+                    (Some(Callee::Member(turn)), started)
+                }
+                None => (Some(Callee::Nobody(balanced.clone())), None),
+            },
+            Destination::Callee(_) | Destination::Named(_) | Destination::Balanced(_) => (None, None),
         };
         match started {
             Some((started, deadline)) => {
                 recycle(payload);
                 Quick::Started { started, recourse: Recourse { callee, deadline } }
             }
-            None => Quick::Later((payload, references)),
+            None => Quick::Later((payload, references), callee),
         }
     }
 
@@ -136,13 +158,13 @@ impl Stub {
     }
 
     /// Whom a call was for that was started at once.
-    pub(crate) fn callee_of(&self, callee: Option<Arc<Import>>) -> Callee {
-        callee.map_or_else(|| self.destination.callee(), Callee::Object)
+    pub(crate) fn callee_of(&self, callee: Option<Callee>) -> Callee {
+        callee.unwrap_or_else(|| self.destination.callee())
     }
 
     /// The first attempt of a call that may have to wait for its way.
-    fn attempt(&self, method: &'static Method, passes_stream: bool) -> Attempt<'_> {
-        let callee = self.destination.callee();
+    fn attempt(&self, method: &'static Method, callee: Option<Callee>, passes_stream: bool) -> Attempt<'_> {
+        let callee = self.callee_of(callee);
         let now = callee.node().now();
         let (deadline, depth) = self.time_and_depth(callee.node(), now, method, passes_stream);
         Attempt { stub: self, method, callee, now, deadline, depth }
@@ -152,10 +174,10 @@ impl Stub {
     async fn call_with_care<'a>(
         &'a self,
         method: &'static Method,
-        encoded: Marshalled,
+        (encoded, callee): (Marshalled, Option<Callee>),
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let attempt = self.attempt(method, passes_stream(&encoded));
+        let attempt = self.attempt(method, callee, passes_stream(&encoded));
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -190,7 +212,7 @@ impl Stub {
             let encoded = marshal(encode);
             if encoded.1.is_err() {
                 // A stream among the arguments has been read from: the call does not go again.
-                return Err(attempt.name(retries.give_up(error)));
+                return Err(self.give_up(&attempt, &mut retries, error));
             }
             error = match attempt.go(encoded).await {
                 Ok(answer) => return Ok(answer),
@@ -206,7 +228,17 @@ impl Stub {
         let idempotent = options.and_then(|options| options.idempotent).unwrap_or(first.method.idempotent);
         let attempts = options.and_then(|options| options.attempts).unwrap_or(u32::MAX);
         let until = first.deadline.min(node.now() + node.limits().connect_timeout);
-        Retries::new(idempotent, matches!(self.destination, Destination::Named(_)), attempts, until)
+        let named = matches!(self.destination, Destination::Named(_) | Destination::Balanced(_));
+        Retries::new(idempotent, named, attempts, until).with_others(self.destination.others())
+    }
+
+    /// What a call ends with that does not go again.
+    fn give_up(&self, attempt: &Attempt<'_>, retries: &mut Retries, error: RemoteError) -> RemoteError {
+        let error = attempt.name(retries.give_up(error));
+        match &self.destination {
+            Destination::Balanced(balanced) => balanced.give_up(error),
+            Destination::Callee(_) | Destination::Named(_) => error,
+        }
     }
 
     /// Waits until the call may go again; a name is looked up anew meanwhile.
@@ -221,13 +253,16 @@ impl Stub {
         error: RemoteError,
     ) -> Result<(), RemoteError> {
         let node = attempt.callee.node().clone();
+        attempt.handle_failure(&error);
         let again = retries.again(&error, node.now(), &mut node.budget());
-        let Some(pause) = again else { return Err(attempt.name(retries.give_up(error))) };
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        let Some(pause) = again else { return Err(self.give_up(attempt, retries, error)) };
+        match &self.destination {
+            Destination::Balanced(balanced) => balanced.wait(pause).await,
+            Destination::Callee(_) | Destination::Named(_) if pause.is_zero() => {}
+            Destination::Callee(_) | Destination::Named(_) => tokio::time::sleep(pause).await,
         }
         if let Err(end) = self.look_up_again(attempt, error).await {
-            return Err(attempt.name(retries.give_up(end)));
+            return Err(self.give_up(attempt, retries, end));
         }
         (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
         Ok(())
@@ -283,14 +318,18 @@ enum Stage<'a> {
 
 /// What came of the attempt to start a call at once.
 enum Quick {
-    Started { started: Result<PendingCall, RemoteError>, recourse: Recourse },
-    Later(Marshalled),
+    Started {
+        started: Result<PendingCall, RemoteError>,
+        recourse: Recourse,
+    },
+    /// With whom it is for, where that was found out.
+    Later(Marshalled, Option<Callee>),
 }
 
 /// What has to be known of a call that was started at once, should it fail.
 struct Recourse {
     /// What the name led to, for a stub that has a name.
-    callee: Option<Arc<Import>>,
+    callee: Option<Callee>,
     /// When it has to end.
     deadline: Time,
 }
@@ -349,14 +388,18 @@ impl<'a> Future for Call<'a> {
                         return Poll::Pending;
                     }
                     Quick::Started { started: Err(error), recourse } => (error, recourse),
-                    Quick::Later(encoded) => {
-                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, encoded, encode)), cx);
+                    Quick::Later(encoded, callee) => {
+                        let call = (encoded, callee);
+                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, call, encode)), cx);
                     }
                 }
             }
             Stage::Started(call, recourse) => match call.poll_answer(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(session::Answer::Reply { outcome, payload, references }) => {
+                    if let Some(Callee::Member(turn)) = &recourse.callee {
+                        turn.handle_answer();
+                    }
                     let answer = Answer {
                         verdict: outcome,
                         payload,
@@ -388,8 +431,11 @@ pub type Encode<'a> = dyn FnMut(&mut ArgumentEncoder) + Send + 'a;
 
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let callee = self.destination.callee();
-        write!(f, "Stub({} at {})", callee.describe_object(), callee.describe_peer())
+        match &self.destination {
+            Destination::Callee(callee) => write!(f, "Stub({})", callee.describe_object()),
+            Destination::Named(named) => write!(f, "Stub({named:?})"),
+            Destination::Balanced(balanced) => write!(f, "Stub({balanced:?})"),
+        }
     }
 }
 
@@ -410,11 +456,11 @@ impl<'a> Attempt<'a> {
         match answer {
             session::Answer::Failed(error) => Err(error),
             session::Answer::Reply { outcome: verdict, payload, references } => {
-                let callee = match &self.callee {
-                    Callee::Object(import) => Some(import.clone()),
-                    Callee::Service(_) => None,
-                };
-                let Self { stub, method, .. } = self;
+                if let Callee::Member(turn) = &self.callee {
+                    turn.handle_answer();
+                }
+                let Self { stub, method, callee, .. } = self;
+                let callee = Some(callee.clone());
                 Ok(Answer { verdict, payload, references: Vec::new(), link, method, stub, callee }.with(references))
             }
         }
@@ -438,6 +484,13 @@ impl<'a> Attempt<'a> {
         };
         recycle(payload);
         started
+    }
+
+    /// It is over without an answer.
+    fn handle_failure(&mut self, error: &RemoteError) {
+        if let Callee::Member(turn) = &mut self.callee {
+            turn.handle_failure(error, turn.import().node().now());
+        }
     }
 
     /// Names what the call was about in its error.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rmi_core::{AnyRemote, Node, NodeId};
+use rmi_core::{AnyRemote, Node, NodeId, ObjectId};
 use tokio::{sync::oneshot, time::sleep};
 use tracing::{debug, info, warn};
 
@@ -19,7 +19,7 @@ use crate::{
     kept::KeptKey,
     name::Name,
     places::Place,
-    service::{Claim, Fate, Mark},
+    service::{Claim, Deed, Fate, Mark},
     stamp::Stamp,
 };
 
@@ -34,24 +34,44 @@ static BINDERS: Mutex<BTreeMap<(NodeId, String), Weak<Binder>>> = Mutex::new(BTr
 #[derive(Debug)]
 pub(crate) struct Binder {
     key: KeptKey,
-    claims: Mutex<BTreeMap<Name, Held>>,
+    claims: Mutex<BTreeMap<ClaimKey, Held>>,
     /// Ends the task that looks after the claims.
     _alive: oneshot::Sender<Infallible>,
 }
 
+/// What a claim is about: a name, or one member of it.
+type ClaimKey = (Name, Option<ObjectId>);
+
 /// A binding, or a removal that the registry has not heard of yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    /// `None` for a removal.
-    pub(crate) object: Option<AnyRemote>,
+    pub(crate) deed: Deed,
     pub(crate) stamp: Stamp,
     /// The state of the registry in which it was in place.
     pub(crate) seen: Option<Mark>,
 }
 
+impl Held {
+    const fn object(&self) -> Option<&AnyRemote> {
+        match &self.deed {
+            Deed::Unbind => None,
+            Deed::Bind(object) | Deed::Join(object) | Deed::Leave(object) => Some(object),
+        }
+    }
+
+    /// The member that it is about.
+    fn member(&self) -> Option<ObjectId> {
+        match &self.deed {
+            Deed::Unbind | Deed::Bind(_) => None,
+            Deed::Join(object) | Deed::Leave(object) => Some(object.id()),
+        }
+    }
+}
+
 impl Binder {
-    /// The node has bound a name at this registry, or is to bind or remove it there.
-    pub(crate) fn hold(node: &Node, place: &Place, name: Name, held: Held) {
+    /// The node has bound a name at this registry, or joined an object under it, or is to do or undo that
+    /// there.
+    pub(crate) fn hold(node: &Node, place: &Place, name: Name, mut held: Held) {
         let mut binders = BINDERS.lock();
         // Nodes and runtimes that ended without shutdown leave nothing but their keys.
         binders.retain(|_, binder| binder.strong_count() > 0);
@@ -64,19 +84,38 @@ impl Binder {
             binders.insert((node.id(), place.url.clone()), Arc::downgrade(&binder));
             binder
         });
-        let replaced = binder.claims.lock().insert(name, held);
-        drop(binders);
-        drop(replaced);
+        let mut claims = binder.claims.lock();
+        let key = (name, held.member());
+        // The name is another's than its members' from now on.
+        let replaced = if key.1.is_none() { take(&mut claims, |(name, _), _| *name == key.0) } else { Vec::new() };
+        if let (Deed::Join(_), Some(Held { deed: Deed::Join(_), stamp, .. })) = (&held.deed, claims.get(&key)) {
+            // Of one object the first joining counts.
+            held.stamp = *stamp;
+        }
+        let again = claims.insert(key, held);
+        drop((claims, binders));
+        drop((replaced, again));
     }
 
-    /// The node holds the name at this registry no more.
-    pub(crate) fn release(node: &Node, place: &Place, name: &Name) {
-        let binder = BINDERS.lock().get(&(node.id(), place.url.clone())).and_then(Weak::upgrade);
-        if let Some(binder) = binder {
-            let released = binder.claims.lock().remove(name);
+    /// Whether the node has joined the object under the name at this registry.
+    pub(crate) fn has_joined(node: &Node, place: &Place, name: &Name, member: ObjectId) -> bool {
+        let key = (name.clone(), Some(member));
+        Self::of(node, place)
+            .is_some_and(|binder| binder.claims.lock().get(&key).is_some_and(|held| matches!(held.deed, Deed::Join(_))))
+    }
+
+    /// The node holds the name at this registry no more, or this member of it.
+    pub(crate) fn release(node: &Node, place: &Place, name: &Name, member: Option<ObjectId>) {
+        if let Some(binder) = Self::of(node, place) {
+            let released =
+                take(&mut binder.claims.lock(), |(known, of), _| known == name && (member.is_none() || *of == member));
             drop(released);
             binder.end_if_empty(node, place);
         }
+    }
+
+    fn of(node: &Node, place: &Place) -> Option<Arc<Self>> {
+        BINDERS.lock().get(&(node.id(), place.url.clone())).and_then(Weak::upgrade)
     }
 
     /// A binder that the node keeps, and the task that looks after it.
@@ -110,16 +149,25 @@ impl Binder {
     }
 
     /// The claims that were not seen in place in this state of the registry.
-    fn due(&self, mark: Mark) -> Vec<(Name, Held)> {
+    fn due(&self, mark: Mark) -> Vec<(ClaimKey, Held)> {
         let claims = self.claims.lock();
         let due = claims.iter().filter(|(_, held)| held.seen != Some(mark));
-        due.take(CLAIMS_MAX).map(|(name, held)| (name.clone(), held.clone())).collect()
+        due.take(CLAIMS_MAX).map(|(key, held)| (key.clone(), held.clone())).collect()
+    }
+
+    /// Lets go of objects that nobody can call any more.
+    fn forget_unexported(&self, place: &Place) {
+        let is_gone = |held: &Held| held.object().is_some_and(AnyRemote::is_unexported);
+        let gone = take(&mut self.claims.lock(), |_, held| is_gone(held));
+        for ((name, _), _) in &gone {
+            debug!(%name, url = %place.url, "an object was unexported that this node had bound");
+        }
     }
 
     /// What became of a claim. Whether it is settled for this state of the registry.
-    fn settle(&self, place: &Place, name: Name, sent: &Held, fate: Fate, mark: Mark) -> bool {
+    fn settle(&self, place: &Place, key: ClaimKey, sent: &Held, fate: Fate, mark: Mark) -> bool {
         let mut claims = self.claims.lock();
-        let Entry::Occupied(mut current) = claims.entry(name) else { return true };
+        let Entry::Occupied(mut current) = claims.entry(key) else { return true };
         if current.get().stamp != sent.stamp {
             // Bound anew meanwhile.
             return true;
@@ -131,13 +179,14 @@ impl Binder {
         if fate == Fate::Refused {
             return false;
         }
-        let (name, gone) = current.remove_entry();
+        let ((name, _), gone) = current.remove_entry();
         drop(claims);
         let url = &place.url;
-        match (&gone.object, fate) {
-            (None, _) => info!(%name, %url, "a registry that was away has heard of a removal"),
-            (Some(_), Fate::Superseded) => warn!(%name, %url, "another server has bound a name of this node anew"),
-            (Some(_), _) => warn!(%name, %url, "a name of this node was unbound by another"),
+        match (&gone.deed, fate) {
+            (Deed::Unbind | Deed::Leave(_), _) => info!(%name, %url, "a registry that was away has heard of a removal"),
+            (_, Fate::Superseded) => warn!(%name, %url, "another server has bound a name of this node anew"),
+            (Deed::Join(_), _) => warn!(%name, %url, "a member of this node was taken out by another"),
+            (Deed::Bind(_), _) => warn!(%name, %url, "a name of this node was unbound by another"),
         }
         drop(gone);
         true
@@ -167,20 +216,25 @@ async fn attend(binder: Weak<Binder>, node: &Node, place: &Place) {
 async fn attend_once(binder: &Weak<Binder>, node: &Node, place: &Place) -> Result<Option<Duration>, RegistryError> {
     let attendance = place.service.attend().await?;
     loop {
-        let Some(due) = binder.upgrade().map(|binder| binder.due(attendance.mark)) else { return Ok(None) };
+        let due = binder.upgrade().map(|binder| {
+            binder.forget_unexported(place);
+            binder.end_if_empty(node, place);
+            binder.due(attendance.mark)
+        });
+        let Some(due) = due else { return Ok(None) };
         if due.is_empty() {
             return Ok(Some(attendance.ask_again()));
         }
-        let claim = |(name, held): &(Name, Held)| Claim {
+        let claim = |((name, _), held): &(ClaimKey, Held)| Claim {
             name: name.to_string(),
-            object: held.object.clone(),
+            deed: held.deed.clone(),
             stamp: held.stamp,
         };
         let reconciled = place.service.reconcile(due.iter().map(claim).collect()).await?;
         let Some(binder) = binder.upgrade() else { return Ok(None) };
         let mut settled = reconciled.fates.len() == due.len() && reconciled.mark == attendance.mark;
-        for ((name, held), fate) in due.into_iter().zip(reconciled.fates) {
-            settled &= binder.settle(place, name, &held, fate, reconciled.mark);
+        for ((key, held), fate) in due.into_iter().zip(reconciled.fates) {
+            settled &= binder.settle(place, key, &held, fate, reconciled.mark);
         }
         binder.end_if_empty(node, place);
         if !settled {
@@ -188,6 +242,11 @@ async fn attend_once(binder: &Weak<Binder>, node: &Node, place: &Place) -> Resul
             return Ok(Some(attendance.ask_again()));
         }
     }
+}
+
+/// Takes out the claims that this holds for, to be dropped outside of the lock.
+fn take(claims: &mut BTreeMap<ClaimKey, Held>, is_it: impl Fn(&ClaimKey, &Held) -> bool) -> Vec<(ClaimKey, Held)> {
+    claims.extract_if(.., |key, held| is_it(key, held)).collect()
 }
 
 #[cfg(test)]

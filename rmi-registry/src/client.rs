@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmi_core::{AnyRemote, ErrorKind, Node, Remote, RemoteError, Resolve, interface::Interface};
+use rmi_core::{AnyRemote, Balance, Certainty, ErrorKind, Node, Remote, RemoteError, Resolve, interface::Interface};
 
 use tracing::warn;
 
 use crate::{
     binder::{Binder, Held},
     error::RegistryError,
+    members::{self, find},
     name::Name,
     places::{Place, Places},
-    service::{Claim, Entry, Mark, PAGE_LEN_MAX, Page, SERVICE},
+    service::{Claim, Deed, Entry, Found, Mark, PAGE_LEN_MAX, Page, SERVICE},
     stamp::Stamp,
     url::RegistryUrl,
     watch::Watch,
@@ -105,14 +106,102 @@ impl Registry {
         for place in self.places.all() {
             let bound = place.service.bind(name.to_string(), object.clone(), round.stamp).await;
             if let Err(refusal) = round.note(place, bound) {
-                round.undo(&name).await;
+                round.undo(&self.node, &name, &Deed::Unbind).await;
                 return Err(refusal);
             }
         }
-        self.hold(round, &name, &object)
+        self.hold(round, &name, &Deed::Bind(object))
     }
 
-    /// Binds a name, free or not, to an object. Otherwise like [`bind`](Self::bind).
+    /// Joins an object under a name, beside others of the same interfaces: calls of a reference that is
+    /// looked up are spread over all of them. The first that joins makes the group, and its name is bound
+    /// to no other object while there is a member. Joining an object again is no error, and changes
+    /// nothing.
+    ///
+    /// The node keeps the object until it [leaves](Self::leave), the name is unbound or bound anew, by
+    /// whomever, or the node shuts down; until then it joins it again wherever it finds it missing. A member
+    /// leaves by itself when it is unexported or its node says goodbye, and after the lease of its node
+    /// where that was lost. Of several registries those that do not answer are joined at later, unless none
+    /// answers.
+    ///
+    /// ```no_run
+    /// # use rmi_core::{Node, Remote};
+    /// # use rmi_macros::remote;
+    /// # use rmi_registry::Registry;
+    /// # #[remote(name = "demo.Rates")]
+    /// # trait Rates { #[remote(idempotent)] async fn rate(&self, pair: &str) -> rmi_core::Result<f64>; }
+    /// # struct Desk;
+    /// # #[remote]
+    /// # impl Rates for Desk { async fn rate(&self, _: &str) -> rmi_core::Result<f64> { Ok(1.0) } }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // each of several servers
+    /// let node = Node::builder().listen("tcp://127.0.0.1:0").start().await?;
+    /// let registry = Registry::connect_with(&node, "rmi://127.0.0.1:1099").await?;
+    /// registry.join("rates", &Remote::<dyn Rates>::new(Desk)).await?;
+    ///
+    /// // a client: one reference, and each call goes to one of the servers
+    /// let rates: Remote<dyn Rates> = rmi_registry::lookup("rmi://127.0.0.1:1099/rates").await?;
+    /// println!("{}", rates.rate("EURUSD").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AlreadyBound`](RegistryError::AlreadyBound) where the name is bound to an object;
+    /// [`WrongInterface`](RegistryError::WrongInterface) where the members have other interfaces, more or
+    /// fewer ones too; [`TooManyMembers`](RegistryError::TooManyMembers);
+    /// [`AccessDenied`](RegistryError::AccessDenied) and [`NotListening`](RegistryError::NotListening) as
+    /// for `bind`. The object is joined at none of several registries then, unless it was before.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the object may be a member or not.
+    pub async fn join<I: ?Sized + Interface>(&self, name: &str, object: &Remote<I>) -> Result<(), RegistryError> {
+        let (name, object) = self.bindable(name, object)?;
+        let mut round = Round { bound: Vec::new(), silent: Vec::new(), stamp: Stamp::draw() };
+        for place in self.places.all() {
+            let joined = place.service.join(name.to_string(), object.clone(), round.stamp).await;
+            if let Err(refusal) = round.note(place, joined) {
+                round.undo(&self.node, &name, &Deed::Leave(object)).await;
+                return Err(refusal);
+            }
+        }
+        self.hold(round, &name, &Deed::Join(object))
+    }
+
+    /// Takes an object out of those that are joined under a name, whoever joined it; the last one to leave
+    /// frees the name. An object that is no member has left: that is no error, whatever the name stands
+    /// for. Calls that the object has taken end as they would, and clients send it no more as soon as they
+    /// hear of it.
+    ///
+    /// Of several registries those that do not answer hear of it later, unless none answers.
+    ///
+    /// # Errors
+    /// [`AccessDenied`](RegistryError::AccessDenied) from another host than the registry's, and where no
+    /// registry answers.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the object may be a member still or not.
+    pub async fn leave<I: ?Sized + Interface>(&self, name: &str, object: &Remote<I>) -> Result<(), RegistryError> {
+        let (name, object, stamp) = (checked(name)?, Remote::erase(object), Stamp::draw());
+        let mut silent = Vec::new();
+        for place in self.places.all() {
+            match place.service.leave(name.to_string(), object.clone(), stamp).await {
+                Ok(()) => Binder::release(&self.node, place, &name, Some(object.id())),
+                Err(RegistryError::Remote(error)) => silent.push((place, error)),
+                Err(refusal) => return Err(refusal.at(&place.url)),
+            }
+        }
+        if silent.len() == self.places.all().len() {
+            return Err(self.no_answer(silent));
+        }
+        for (place, _) in silent {
+            let held = Held { deed: Deed::Leave(object.clone()), stamp, seen: None };
+            Binder::hold(&self.node, place, name.clone(), held);
+        }
+        Ok(())
+    }
+
+    /// Binds a name, free or not, to an object; it replaces all members of a group. Otherwise like
+    /// [`bind`](Self::bind).
     ///
     /// # Errors
     /// As `bind`, without `AlreadyBound`. Several registries may differ then.
@@ -126,10 +215,10 @@ impl Registry {
             let bound = place.service.rebind(name.to_string(), object.clone(), round.stamp).await;
             round.note(place, bound)?;
         }
-        self.hold(round, &name, &object)
+        self.hold(round, &name, &Deed::Bind(object))
     }
 
-    /// Frees a name, whoever bound it. Of several registries those that do not answer hear of it
+    /// Frees a name, whoever bound it, or joined objects under it. Of several registries those that do not answer hear of it
     /// later, unless none answers.
     ///
     /// # Errors
@@ -151,14 +240,14 @@ impl Registry {
                 Err(error @ RegistryError::NotBound { .. }) => not_bound = Some(error.at(&place.url)),
                 Err(refusal) => return Err(refusal.at(&place.url)),
             }
-            Binder::release(&self.node, place, &name);
+            Binder::release(&self.node, place, &name, None);
         }
         match not_bound {
             Some(error) if !freed => Err(error),
             None if !freed => Err(self.no_answer(silent)),
             _ => {
                 for (place, _) in silent {
-                    Binder::hold(&self.node, place, name.clone(), Held { object: None, stamp, seen: None });
+                    Binder::hold(&self.node, place, name.clone(), Held { deed: Deed::Unbind, stamp, seen: None });
                 }
                 Ok(())
             }
@@ -169,11 +258,44 @@ impl Registry {
     /// moved, a call that certainly did not run goes to what the name is bound to then, at the first
     /// registry that answers. It stays equal to a reference to the object first found.
     ///
+    /// Where objects are [joined](Self::join) under the name, the reference is balanced, by
+    /// [`Balance::PowerOfTwoChoices`]: see [`lookup_balanced`](Self::lookup_balanced).
+    ///
     /// # Errors
     /// [`NotBound`](RegistryError::NotBound) where the name is free;
     /// [`WrongInterface`](RegistryError::WrongInterface) where the object does not implement `I`.
     pub async fn lookup<I: ?Sized + Interface>(&self, name: &str) -> Result<Remote<I>, RegistryError> {
-        let object = self.lookup_any(name).await?;
+        self.lookup_balanced(name, Balance::default()).await
+    }
+
+    /// The objects that are joined under a name, as one reference: each of its calls goes to one of them, as
+    /// `balance` says. It learns of members that come and go; while no registry answers, it goes by those
+    /// that it knows.
+    ///
+    /// - **Failing over.** A call that certainly did not run goes to another member, within the time to
+    ///   connect and the time for the call; an idempotent one also where nobody knows whether it ran. A
+    ///   member that cannot be called is avoided for a while, and longer each time.
+    /// - **Nobody there.** A call waits for a member as long; then its error names the group and what the
+    ///   last one failed with.
+    /// - **Order.** Calls of one node begin in order for each member alone, not for the group.
+    /// - **Identity.** It is equal to every reference to a group of this name that was looked up by the same
+    ///   URL of the registry; its id is made of both, and it has no one owner.
+    /// - **Passed on**, inside an argument or a result, it is the reference to one member, as a call would
+    ///   choose it; [`Remote::members`] tells all.
+    /// - **Objects of this very node** are left to the calls of others, unless there are no others: then the
+    ///   object itself is found.
+    /// - **Dropped**, with all its clones, it lets go of every member, and ends its watch.
+    ///
+    /// A name that is bound to one object is looked up as ever.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    pub async fn lookup_balanced<I: ?Sized + Interface>(
+        &self,
+        name: &str,
+        balance: Balance,
+    ) -> Result<Remote<I>, RegistryError> {
+        let object = self.find(name, balance).await?;
         object.cast::<I>().map_err(|error| RegistryError::WrongInterface {
             name: name.to_owned(),
             wanted: error.wanted().to_owned(),
@@ -188,9 +310,24 @@ impl Registry {
     /// # Errors
     /// [`NotBound`](RegistryError::NotBound) where the name is free.
     pub async fn lookup_any(&self, name: &str) -> Result<AnyRemote, RegistryError> {
-        let lookup = Lookup { places: self.places.clone(), name: checked(name)? };
-        let found = lookup.find().await?;
-        Ok(found.named(Arc::new(lookup)))
+        self.find(name, Balance::default()).await
+    }
+
+    async fn find(&self, name: &str, balance: Balance) -> Result<AnyRemote, RegistryError> {
+        let name = checked(name)?;
+        let members = match find(&self.places, &name).await? {
+            Found::One(object) => {
+                let lookup = Lookup { places: self.places.clone(), name };
+                return Ok(object.named(Arc::new(lookup)));
+            }
+            Found::Group(members) => members,
+        };
+        let own = members.iter().find(|member| member.is_local()).cloned();
+        match (members::group(&self.node, &self.places, &name, members), own) {
+            (Some(group), _) => Ok(AnyRemote::balanced(group, balance)),
+            (None, Some(own)) => Ok(own),
+            (None, None) => Err(RegistryError::NotBound { name: name.to_string(), registry: self.url().to_owned() }),
+        }
     }
 
     /// All names that begin with `prefix`, in order. Names bound and unbound meanwhile may be in it
@@ -252,18 +389,24 @@ impl Registry {
         if Remote::is_local(object) && self.node.endpoints().is_empty() {
             return Err(RegistryError::NotListening { name: name.to_string(), registry: self.url().to_owned() });
         }
-        Ok((name, Remote::erase(object)))
+        let object = Remote::erase(object);
+        if object.is_unexported() {
+            let message = "the object was unexported, so nobody can call it; wrap it in another Remote";
+            let error = RemoteError::new(ErrorKind::NoSuchObject, message).with_certainty(Certainty::NotSent);
+            return Err(error.with_object(object.id().to_string()).into());
+        }
+        Ok((name, object))
     }
 
-    /// Keeps what was bound where, and binds the rest later.
-    fn hold(&self, round: Round<'_>, name: &Name, object: &AnyRemote) -> Result<(), RegistryError> {
+    /// Keeps what was done where, and does the rest later.
+    fn hold(&self, round: Round<'_>, name: &Name, deed: &Deed) -> Result<(), RegistryError> {
         let Round { bound, silent, stamp } = round;
         if bound.is_empty() {
             return Err(self.no_answer(silent));
         }
         let bound = bound.into_iter().map(|(place, mark)| (place, Some(mark)));
         for (place, seen) in bound.chain(silent.into_iter().map(|(place, _)| (place, None))) {
-            Binder::hold(&self.node, place, name.clone(), Held { object: Some(object.clone()), stamp, seen });
+            Binder::hold(&self.node, place, name.clone(), Held { deed: deed.clone(), stamp, seen });
         }
         Ok(())
     }
@@ -284,16 +427,11 @@ struct Lookup {
     name: Name,
 }
 
-impl Lookup {
-    async fn find(&self) -> Result<AnyRemote, RegistryError> {
-        self.places.ask(|place| async move { place.service.lookup(self.name.to_string()).await }).await
-    }
-}
-
 #[async_trait]
 impl Resolve for Lookup {
     async fn resolve(&self) -> Result<AnyRemote, RemoteError> {
-        self.find().await.map_err(|error| match error {
+        let found = self.places.ask(|place| async move { place.service.lookup(self.name.to_string()).await }).await;
+        found.map_err(|error| match error {
             RegistryError::Remote(error) => error,
             error => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
         })
@@ -315,10 +453,13 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Takes back what was bound.
-    async fn undo(&self, name: &Name) {
+    /// Takes back what was bound or joined, but for an object that was joined before.
+    async fn undo(&self, node: &Node, name: &Name, removal: &Deed) {
         for (place, _) in &self.bound {
-            let removal = Claim { name: name.to_string(), object: None, stamp: self.stamp };
+            if matches!(removal, Deed::Leave(object) if Binder::has_joined(node, place, name, object.id())) {
+                continue;
+            }
+            let removal = Claim { name: name.to_string(), deed: removal.clone(), stamp: self.stamp };
             if let Err(error) = place.service.reconcile(vec![removal]).await {
                 warn!(%name, url = %place.url, %error, "a name stays bound here although another registry refused it");
             }

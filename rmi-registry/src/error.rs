@@ -35,14 +35,15 @@ pub enum RegistryError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The object bound to the name does not implement the interface asked for.
+    /// The object bound to the name does not implement the interface asked for, or those that are joined
+    /// under it have other interfaces than the one to be joined.
     #[error("{name:?}{} is not a {wanted}: it implements {}", at(registry), list(found))]
     WrongInterface {
-        /// The name looked up.
+        /// The name looked up or to be joined under.
         name: String,
-        /// The interface asked for.
+        /// The interface asked for, or those of the object to be joined.
         wanted: String,
-        /// The interfaces that the object implements.
+        /// The interfaces that the object bound to the name implements.
         found: Vec<String>,
         /// The registry's URL.
         registry: String,
@@ -98,6 +99,19 @@ pub enum RegistryError {
         /// The URL of each, and why the call of it failed.
         reasons: Vec<(String, RemoteError)>,
     },
+    /// As many objects are joined under the name as there may be.
+    #[error(
+        "{name:?}{} has {limit} members and takes no more; let some leave, or join under another name",
+        at(registry)
+    )]
+    TooManyMembers {
+        /// The name to join under.
+        name: String,
+        /// How many members it may have.
+        limit: u32,
+        /// The registry's URL.
+        registry: String,
+    },
 }
 
 impl RegistryError {
@@ -109,7 +123,8 @@ impl RegistryError {
             | Self::AlreadyBound { registry, .. }
             | Self::WrongInterface { registry, .. }
             | Self::AccessDenied { registry, .. }
-            | Self::NotListening { registry, .. } => url.clone_into(registry),
+            | Self::NotListening { registry, .. }
+            | Self::TooManyMembers { registry, .. } => url.clone_into(registry),
             Self::InvalidName { .. }
             | Self::InvalidUrl { .. }
             | Self::Remote(_)
@@ -157,7 +172,7 @@ mod tests {
             },
             RegistryError::Remote(RemoteError::new(ErrorKind::Unreachable, "no answer")),
             RegistryError::InvalidUrl { url: "x".into(), reason: "it is short".into() },
-            RegistryError::NotListening { name, registry },
+            RegistryError::NotListening { name: name.clone(), registry: registry.clone() },
             RegistryError::NotStarted { reason: "the port is taken".into() },
             RegistryError::NoAnswer {
                 registry: "rmi://h:1,i:2".into(),
@@ -165,6 +180,7 @@ mod tests {
                     .map(|url| (url.into(), RemoteError::new(ErrorKind::Unreachable, "no answer")))
                     .into(),
             },
+            RegistryError::TooManyMembers { name, limit: 256, registry },
         ]
     }
 
@@ -187,6 +203,7 @@ mod tests {
                 "the registry cannot start: the port is taken",
                 "none of the registries of rmi://h:1,i:2 answers: rmi://h:1: unreachable: no answer; rmi://i:2: \
                  unreachable: no answer",
+                "\"bank\" at rmi://h:1099 has 256 members and takes no more; let some leave, or join under another name",
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! Follows the names of a registry for a watch, across its restarts.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rmi_core::{ErrorKind, Remote, RemoteError};
@@ -18,6 +18,7 @@ use crate::{
     places::Places,
     service::{Change, Subscription, Watcher},
     watch::Event,
+    watchers::Scope,
 };
 
 /// How many changes wait for one who reads slowly.
@@ -77,7 +78,7 @@ impl Watcher for Inbox {
 
 /// Why a subscription is over.
 #[derive(Debug, PartialEq, Eq)]
-enum Interrupted {
+pub(crate) enum Interrupted {
     /// The registry is gone, or has forgotten the subscription.
     Lost,
     /// The user reads too slowly.
@@ -86,25 +87,25 @@ enum Interrupted {
     Unread,
 }
 
-/// Tells what happens to the names with this prefix, for as long as somebody listens.
-pub(crate) async fn follow(places: &Places, prefix: &str, tell: &mpsc::Sender<Result<Event, RegistryError>>) {
+/// Tells what happens to these names, for as long as somebody listens.
+pub(crate) async fn follow(places: &Places, scope: &Scope, tell: &mpsc::Sender<Result<Event, RegistryError>>) {
     let (mut picture, mut backoff) = (Picture::default(), Backoff::new());
     let mut begun = false;
     loop {
-        match subscribe(places, prefix).await {
-            Ok(subscribed) => {
+        match subscribe(places, scope).await {
+            Ok(following) => {
                 if begun && tell.send(Ok(Event::Missed)).await.is_err() {
                     return;
                 }
                 begun = true;
                 picture.begin();
-                match subscribed.read(&mut picture, &mut backoff, tell).await {
+                match read(following, &mut picture, &mut backoff, tell).await {
                     Interrupted::Unread => return,
-                    interrupted => debug!(prefix, ?interrupted, "a watch begins anew"),
+                    interrupted => debug!(?scope, ?interrupted, "a watch begins anew"),
                 }
             }
             Err(error) if begun && matches!(error, RegistryError::Remote(_) | RegistryError::NoAnswer { .. }) => {
-                debug!(prefix, %error, "a watch waits for its registry");
+                debug!(?scope, %error, "a watch waits for its registry");
             }
             Err(error) => {
                 // Nobody left to tell it to is no loss.
@@ -116,68 +117,83 @@ pub(crate) async fn follow(places: &Places, prefix: &str, tell: &mpsc::Sender<Re
     }
 }
 
-/// A watch at one registry.
-struct Following {
+/// Reads on until the subscription is over.
+async fn read(
+    mut following: Following,
+    picture: &mut Picture,
+    backoff: &mut Backoff,
+    tell: &mpsc::Sender<Result<Event, RegistryError>>,
+) -> Interrupted {
+    loop {
+        let change = match following.next().await {
+            Ok(change) => change,
+            Err(interrupted) => return interrupted,
+        };
+        for event in picture.handle(change) {
+            if event == Event::Current {
+                *backoff = Backoff::new();
+            }
+            if tell.send(Ok(event)).await.is_err() {
+                return Interrupted::Unread;
+            }
+        }
+    }
+}
+
+/// A subscription at one registry.
+pub(crate) struct Following {
     inbox: Arc<Inbox>,
-    subscription: Remote<dyn Subscription>,
+    /// Ends when the registry tells nothing more.
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
     ask_again: Duration,
 }
 
-async fn subscribe(places: &Places, prefix: &str) -> Result<Following, RegistryError> {
+pub(crate) async fn subscribe(places: &Places, scope: &Scope) -> Result<Following, RegistryError> {
     places
         .ask(|place| async move {
             let inbox = Arc::new(Inbox::default());
             let watcher = Remote::<dyn Watcher>::from_arc(inbox.clone());
-            let subscribed = place.service.watch(prefix.to_owned(), watcher).await?;
+            let subscribed = match scope {
+                Scope::Below(prefix) => place.service.watch(prefix.clone(), watcher).await?,
+                Scope::Just(name) => place.service.watch_name(name.clone(), watcher).await?,
+            };
             let ask_again = subscribed.ask_again();
-            Ok(Following { inbox, subscription: subscribed.subscription, ask_again })
+            Ok(Following { inbox, lost: Box::pin(lost(subscribed.subscription, ask_again)), ask_again })
         })
         .await
 }
 
 impl Following {
-    /// Reads on until the subscription is over.
-    async fn read(
-        &self,
-        picture: &mut Picture,
-        backoff: &mut Backoff,
-        tell: &mpsc::Sender<Result<Event, RegistryError>>,
-    ) -> Interrupted {
-        let mut lost = std::pin::pin!(self.lost());
-        loop {
-            let next = tokio::select! {
-                biased;
-                next = self.inbox.next() => next,
-                () = &mut lost => Err(Interrupted::Lost),
-            };
-            let change = match next {
-                Ok(change) => change,
-                Err(interrupted) => return interrupted,
-            };
-            for event in picture.handle(change) {
-                if event == Event::Current {
-                    *backoff = Backoff::new();
-                }
-                if tell.send(Ok(event)).await.is_err() {
-                    return Interrupted::Unread;
-                }
-            }
+    /// The next change.
+    ///
+    /// # Cancel safety
+    /// No change is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Result<Change, Interrupted> {
+        tokio::select! {
+            biased;
+            next = self.inbox.next() => next,
+            () = &mut self.lost => Err(Interrupted::Lost),
         }
     }
 
-    /// Ends when the registry tells nothing more.
-    async fn lost(&self) {
-        let asking = async {
-            loop {
-                sleep(self.ask_again).await;
-                if !matches!(self.subscription.is_live().await, Ok(true)) {
-                    return;
-                }
+    /// How often the registry wants those who bind names to look after them.
+    pub(crate) const fn ask_again(&self) -> Duration {
+        self.ask_again
+    }
+}
+
+/// Ends when the registry tells nothing more.
+async fn lost(subscription: Remote<dyn Subscription>, ask_again: Duration) {
+    let asking = async {
+        loop {
+            sleep(ask_again).await;
+            if !matches!(subscription.is_live().await, Ok(true)) {
+                return;
             }
-        };
-        tokio::select! {
-            () = asking => {}
-            _ = Remote::broken(&self.subscription) => {}
         }
+    };
+    tokio::select! {
+        () = asking => {}
+        _ = Remote::broken(&subscription) => {}
     }
 }

@@ -57,6 +57,17 @@
 //! so: the loser's node lets go of its object and says so in the log (`tracing`, target
 //! `rmi_registry`). Epochs come from the clocks of the binding hosts.
 //!
+//! # Several objects under one name
+//! [`Registry::join`] adds an object to the group of a name, beside those of other servers: up to 256 members of
+//! the same interfaces. A reference to the name, from [`Registry::lookup`] or
+//! [`lookup_balanced`](Registry::lookup_balanced), calls all of them, each call one. A name is either bound or a
+//! group: `bind` refuses a group and `join` a bound name; [`rebind`](Registry::rebind) replaces all members, and
+//! [`unbind`](Registry::unbind) removes them.
+//!
+//! A member lasts as a binding does: it [leaves](Registry::leave), goes with its server, is joined again where a
+//! registry has lost it, with the epoch of its first joining, and stays away once it was taken out. The last
+//! one frees the name.
+//!
 //! # Watching
 //! [`Registry::watch`] is a stream of what is bound below a prefix and of every change to it, across
 //! restarts of the registry. None is lost in silence: a reader that is too slow is told that it
@@ -72,8 +83,11 @@ mod binder;
 mod client;
 mod error;
 mod follower;
+mod groups;
+mod holding;
 mod kept;
 mod ledger;
+mod members;
 mod name;
 mod names;
 mod picture;

@@ -12,15 +12,16 @@ use tracing::{debug, info};
 
 use crate::{
     error::RegistryError,
-    ledger::{Binding, Ledger, Offer},
+    holding::{Binding, Holding, MEMBERS_MAX},
+    ledger::{Ledger, Offer},
     name::Name,
     service::{
-        Attendance, Claim, Entry, Fate, Mark, NameService, PAGE_LEN_MAX, Page, Reconciled, Subscribed, Subscription,
-        Watcher,
+        Attendance, Claim, Deed, Entry, Fate, Found, Mark, NameService, PAGE_LEN_MAX, Page, Reconciled, Subscribed,
+        Subscription, Watcher,
     },
     stamp::{Stamp, random},
     table::{Generation, NAMES_MAX, Refused, Slice},
-    watchers::{Next, WatcherId},
+    watchers::{Next, Scope, Told as _, WatcherId},
 };
 
 /// The names of one registry. Clones share them.
@@ -44,7 +45,7 @@ impl Names {
         drop(freed);
     }
 
-    /// A binding that takes its name away once the object is gone for good.
+    /// A binding that goes from its name once the object is gone for good.
     fn guarded(&self, name: &Name, object: &AnyRemote, stamp: Stamp, generation: Generation) -> Binding {
         let broken = object.broken();
         let (ledger, lost) = (Arc::downgrade(&self.ledger), name.clone());
@@ -56,7 +57,7 @@ impl Names {
                 info!(name = %lost, %cause, "a name goes with its server");
             }
         });
-        Binding { object: object.clone(), stamp, by: caller(), guard: guard.abort_handle() }
+        Binding { object: object.clone(), stamp, by: caller(), generation, guard: guard.abort_handle() }
     }
 
     /// Makes a binding by one of the ledger's ways.
@@ -70,17 +71,19 @@ impl Names {
         let by = caller();
         let binding = |generation| self.guarded(name, object, stamp, generation);
         let mut ledger = self.ledger.lock();
-        let outcome = way(&mut ledger, &Offer { name, stamp, by, binding: &binding });
+        let outcome = way(&mut ledger, &Offer { name, object, stamp, by, binding: &binding });
         (outcome, ledger.mark(by))
     }
 
     fn reconcile_one(&self, claim: Claim) -> Result<Fate, RegistryError> {
         let now = Instant::now();
-        let Claim { name, object, stamp } = claim;
+        let Claim { name, deed, stamp } = claim;
         let name = changeable(name)?;
-        let (fate, replaced) = match object {
-            Some(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore(offer, now)).0,
-            None => self.ledger.lock().restore_removal(&name, stamp, caller(), now),
+        let (fate, replaced) = match deed {
+            Deed::Bind(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore(offer, now)).0,
+            Deed::Join(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore_join(offer, now)).0,
+            Deed::Unbind => self.ledger.lock().restore_removal(&name, stamp, caller(), now),
+            Deed::Leave(object) => self.ledger.lock().restore_leave(&name, &object, stamp, caller(), now),
         };
         let replaced = replaced.is_some();
         info!(%name, ?fate, replaced, "reconciled");
@@ -93,7 +96,7 @@ impl NameService for Names {
     async fn bind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
         let name = changeable(name)?;
         let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::bind);
-        let replaced = outcome.map_err(|refused| refusal(refused, &name))?;
+        let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
         info!(%name, from_lost = replaced.is_some(), "bound");
         Ok(mark)
     }
@@ -101,9 +104,24 @@ impl NameService for Names {
     async fn rebind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
         let name = changeable(name)?;
         let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::rebind);
-        let replaced = outcome.map_err(|refused| refusal(refused, &name))?;
+        let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
         info!(%name, replaced = replaced.is_some(), "bound anew");
         Ok(mark)
+    }
+
+    async fn join(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
+        let (name, now) = (changeable(name)?, Instant::now());
+        let (outcome, mark) = self.offer(&name, &object, stamp, |ledger, offer| ledger.join(offer, now));
+        let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
+        info!(%name, object = %object.id(), replaced = replaced.is_some(), "joined");
+        Ok(mark)
+    }
+
+    async fn leave(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<(), RegistryError> {
+        let name = changeable(name)?;
+        let gone = self.ledger.lock().leave(&name, &object, stamp, caller(), Instant::now());
+        info!(%name, object = %object.id(), was_member = gone.is_some(), "left");
+        Ok(())
     }
 
     async fn unbind(&self, name: String, stamp: Stamp) -> Result<(), RegistryError> {
@@ -117,7 +135,16 @@ impl NameService for Names {
     }
 
     async fn lookup(&self, name: String) -> Result<AnyRemote, RegistryError> {
-        let found = self.ledger.lock().table.get(&name).map(|binding| binding.object.clone());
+        let found = self.ledger.lock().table.get(&name).and_then(|holding| holding.any().cloned());
+        debug!(?name, found = found.is_some(), "looked up");
+        found.ok_or_else(|| not_bound(name))
+    }
+
+    async fn find(&self, name: String) -> Result<Found, RegistryError> {
+        let found = self.ledger.lock().table.get(&name).map(|holding| match holding {
+            Holding::One(binding) => Found::One(binding.object.clone()),
+            Holding::Group(members) => Found::Group(members.iter().map(|member| member.object.clone()).collect()),
+        });
         debug!(?name, found = found.is_some(), "looked up");
         found.ok_or_else(|| not_bound(name))
     }
@@ -126,9 +153,11 @@ impl NameService for Names {
         let limit = usize::try_from(limit.clamp(1, PAGE_LEN_MAX)).unwrap_or(usize::MAX);
         let ledger = self.ledger.lock();
         let Slice { bindings, more } = ledger.table.slice(&prefix, after.as_deref(), limit);
-        let entries = bindings
-            .into_iter()
-            .map(|(name, binding)| Entry { name: name.to_string(), interfaces: binding.object.interfaces() });
+        let entries = bindings.into_iter().map(|(name, holding)| Entry {
+            name: name.to_string(),
+            interfaces: holding.interfaces(),
+            members: holding.members(),
+        });
         Ok(Page { entries: entries.collect(), more })
     }
 
@@ -144,7 +173,17 @@ impl NameService for Names {
     }
 
     async fn watch(&self, prefix: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
-        let Some(id) = self.ledger.lock().watchers.add(prefix) else {
+        self.subscribe(Scope::Below(prefix), watcher)
+    }
+
+    async fn watch_name(&self, name: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
+        self.subscribe(Scope::Just(name), watcher)
+    }
+}
+
+impl Names {
+    fn subscribe(&self, scope: Scope, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
+        let Some(id) = self.ledger.lock().watchers.add(scope) else {
             let message = "the registry has as many watchers as it takes; watch fewer prefixes";
             return Err(RemoteError::new(ErrorKind::Overloaded, message).into());
         };
@@ -230,9 +269,17 @@ fn not_bound(name: String) -> RegistryError {
     RegistryError::NotBound { name, registry: String::new() }
 }
 
-fn refusal(refused: Refused, name: &Name) -> RegistryError {
+fn refusal(refused: Refused, name: &Name, object: &AnyRemote) -> RegistryError {
+    let (name, registry) = (name.to_string(), String::new());
     match refused {
-        Refused::Taken => RegistryError::AlreadyBound { name: name.to_string(), registry: String::new() },
+        Refused::Taken => RegistryError::AlreadyBound { name, registry },
+        Refused::Crowded => {
+            let limit = u32::try_from(MEMBERS_MAX).unwrap_or(u32::MAX);
+            RegistryError::TooManyMembers { name, limit, registry }
+        }
+        Refused::Interfaces(found) => {
+            RegistryError::WrongInterface { name, wanted: object.interfaces().join(", "), found, registry }
+        }
         Refused::Full => {
             let message = format!("the registry holds {NAMES_MAX} names and takes no more; unbind some");
             RemoteError::new(ErrorKind::Overloaded, message).into()

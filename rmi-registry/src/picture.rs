@@ -7,9 +7,16 @@ use crate::{service::Change, stamp::Stamp, watch::Event};
 /// What a watch has told its user is bound.
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
-    bound: BTreeMap<String, Stamp>,
+    bound: BTreeMap<String, State>,
     /// Bound when the watch was interrupted, and not told again yet.
-    stale: BTreeMap<String, Stamp>,
+    stale: BTreeMap<String, State>,
+}
+
+/// What a name stood for when it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    stamp: Stamp,
+    is_group: bool,
 }
 
 impl Picture {
@@ -24,11 +31,13 @@ impl Picture {
         match change {
             Change::Bound(entry, stamp) => {
                 let stale = self.stale.remove(&entry.name);
-                let before = self.bound.insert(entry.name.clone(), stamp).or(stale);
+                let now = State { stamp, is_group: entry.members.is_some() };
+                let before = self.bound.insert(entry.name.clone(), now).or(stale);
                 match before {
                     None => vec![Event::Bound(entry)],
-                    Some(before) if before != stamp => vec![Event::Rebound(entry)],
-                    Some(_) => Vec::new(),
+                    Some(before) if before == now => Vec::new(),
+                    Some(before) if before.is_group && now.is_group => vec![Event::Members(entry)],
+                    Some(_) => vec![Event::Rebound(entry)],
                 }
             }
             Change::Unbound(name) if self.forget(&name) => vec![Event::Unbound { name }],
@@ -54,15 +63,20 @@ mod tests {
     use crate::service::Entry;
 
     fn bound(name: &str, stamp: u64) -> Change {
-        Change::Bound(Entry { name: name.into(), interfaces: Vec::new() }, Stamp::at(stamp))
+        Change::Bound(Entry { name: name.into(), interfaces: Vec::new(), members: None }, Stamp::at(stamp))
     }
 
-    /// What the picture tells: `+` bound, `*` rebound, `-` unbound, `x` expired, `.` current.
+    fn group(name: &str, members: u32, stamp: u64) -> Change {
+        Change::Bound(Entry { name: name.into(), interfaces: Vec::new(), members: Some(members) }, Stamp::at(stamp))
+    }
+
+    /// What the picture tells: `+` bound, `*` rebound, `#` members, `-` unbound, `x` expired, `.` current.
     fn told(picture: &mut Picture, changes: impl IntoIterator<Item = Change>) -> String {
         let events = changes.into_iter().flat_map(|change| picture.handle(change));
         let tell = |event| match event {
             Event::Bound(entry) => format!("+{}", entry.name),
             Event::Rebound(entry) => format!("*{}", entry.name),
+            Event::Members(entry) => format!("#{}{}", entry.name, entry.members.unwrap_or(0)),
             Event::Unbound { name } => format!("-{name}"),
             Event::Expired { name } => format!("x{name}"),
             Event::Current => ".".into(),
@@ -78,6 +92,18 @@ mod tests {
         assert_eq!(told(&mut picture, [bound("a", 1), bound("b", 2), Change::Current]), "+a+b.");
         assert_eq!(told(&mut picture, [bound("a", 3), Change::Unbound("b".into()), bound("b", 4)]), "*a-b+b");
         assert_eq!(told(&mut picture, [Change::Expired("a".into()), Change::Unbound("a".into())]), "xa");
+    }
+
+    #[test]
+    fn members_come_and_go_and_a_group_is_no_binding() {
+        let mut picture = Picture::default();
+        picture.begin();
+        let changes = [group("a", 1, 1), Change::Current, group("a", 2, 3), group("a", 1, 2), group("a", 1, 2)];
+        assert_eq!(told(&mut picture, changes), "+a.#a2#a1");
+        assert_eq!(told(&mut picture, [bound("a", 7), group("a", 1, 8), Change::Expired("a".into())]), "*a*axa");
+        assert_eq!(told(&mut picture, [group("b", 2, 4)]), "+b");
+        picture.begin();
+        assert_eq!(told(&mut picture, [group("b", 1, 5), group("b", 2, 4), Change::Current]), "#b1#b2.");
     }
 
     #[test]
@@ -115,7 +141,9 @@ mod tests {
                 for event in picture.handle(change) {
                     match event {
                         Event::Bound(entry) => prop_assert_eq!(known.insert(entry.name, true), None),
-                        Event::Rebound(entry) => prop_assert_eq!(known.insert(entry.name, true), Some(true)),
+                        Event::Rebound(entry) | Event::Members(entry) => {
+                            prop_assert_eq!(known.insert(entry.name, true), Some(true));
+                        }
                         Event::Unbound { name } | Event::Expired { name } => {
                             prop_assert_eq!(known.remove(&name), Some(true));
                         }

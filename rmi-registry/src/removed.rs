@@ -1,23 +1,25 @@
-//! Names that were unbound, remembered so that nobody binds them again by mistake.
+//! Names that were unbound and members that have left, remembered so that nobody binds them again by
+//! mistake.
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::Hash,
     time::{Duration, Instant},
 };
 
-use crate::{name::Name, stamp::Stamp};
+use crate::stamp::Stamp;
 
-/// How many names are remembered.
+/// How many are remembered.
 const REMOVED_MAX: usize = 10_000;
 /// For how long.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The names that were unbound, each with the newest stamp that may not come back.
-#[derive(Debug, Default)]
-pub(crate) struct Removed {
-    stamps: HashMap<Name, Entry>,
+/// What was removed, names or members of names, each with the newest stamp that may not come back.
+#[derive(Debug)]
+pub(crate) struct Removed<K> {
+    stamps: HashMap<K, Entry>,
     /// In the order of the removals; those that were removed again or forgotten stay in it for a while.
-    order: VecDeque<(Name, u64)>,
+    order: VecDeque<(K, u64)>,
     removals: u64,
 }
 
@@ -28,13 +30,19 @@ struct Entry {
     until: Instant,
 }
 
-impl Removed {
-    /// Remembers that a name was unbound, and with it all bindings up to this stamp.
-    pub(crate) fn remember(&mut self, name: &Name, stamp: Stamp, now: Instant) {
+impl<K> Default for Removed<K> {
+    fn default() -> Self {
+        Self { stamps: HashMap::new(), order: VecDeque::new(), removals: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Removed<K> {
+    /// Remembers that something was removed, and with it all bindings up to this stamp.
+    pub(crate) fn remember(&mut self, key: &K, stamp: Stamp, now: Instant) {
         self.removals += 1;
-        let stamp = self.stamps.get(name).map_or(stamp, |known| known.stamp.max(stamp));
-        self.stamps.insert(name.clone(), Entry { stamp, number: self.removals, until: now + REMEMBERED });
-        self.order.push_back((name.clone(), self.removals));
+        let stamp = self.stamps.get(key).map_or(stamp, |known| known.stamp.max(stamp));
+        self.stamps.insert(key.clone(), Entry { stamp, number: self.removals, until: now + REMEMBERED });
+        self.order.push_back((key.clone(), self.removals));
         while let Some((oldest, number)) = self.order.front() {
             let current = self.stamps.get(oldest).filter(|entry| entry.number == *number);
             if current.is_some_and(|entry| entry.until > now) && self.order.len() <= REMOVED_MAX {
@@ -47,20 +55,21 @@ impl Removed {
         }
     }
 
-    /// A name was bound again on purpose.
-    pub(crate) fn forget(&mut self, name: &Name) {
-        self.stamps.remove(name);
+    /// It was bound again on purpose.
+    pub(crate) fn forget(&mut self, key: &K) {
+        self.stamps.remove(key);
     }
 
-    /// Whether a binding with this stamp was unbound.
-    pub(crate) fn covers(&self, name: &Name, stamp: Stamp, now: Instant) -> bool {
-        self.stamps.get(name).is_some_and(|entry| entry.stamp >= stamp && entry.until > now)
+    /// Whether a binding with this stamp was removed.
+    pub(crate) fn covers(&self, key: &K, stamp: Stamp, now: Instant) -> bool {
+        self.stamps.get(key).is_some_and(|entry| entry.stamp >= stamp && entry.until > now)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Name;
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()

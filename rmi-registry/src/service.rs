@@ -26,9 +26,20 @@ pub(crate) trait NameService {
     /// Frees a name. Bindings that are not newer than the stamp do not come back.
     async fn unbind(&self, name: String, stamp: Stamp) -> Result<(), RegistryError>;
 
-    /// What the name is bound to.
+    /// Joins an object under a name that is free, or that others of the same interfaces are joined under.
+    /// Joining again is no error.
+    async fn join(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError>;
+
+    /// Takes an object out of those that are joined under a name. What is not among them has left.
+    async fn leave(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<(), RegistryError>;
+
+    /// What the name is bound to, or one of those that are joined under it.
     #[remote(idempotent)]
     async fn lookup(&self, name: String) -> Result<AnyRemote, RegistryError>;
+
+    /// All that the name stands for.
+    #[remote(idempotent)]
+    async fn find(&self, name: String) -> Result<Found, RegistryError>;
 
     /// The first names that begin with `prefix` and come after `after`: at most `limit`, which is
     /// taken for a number from 1 to [`PAGE_LEN_MAX`].
@@ -46,6 +57,18 @@ pub(crate) trait NameService {
     /// Tells the watcher all names that begin with `prefix`, then every change, until the
     /// subscription is dropped.
     async fn watch(&self, prefix: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError>;
+
+    /// Tells the watcher whether this name is bound, then every change, until the subscription is dropped.
+    async fn watch_name(&self, name: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError>;
+}
+
+/// What a name stands for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Found {
+    /// The object that is bound to it.
+    One(AnyRemote),
+    /// The objects that are joined under it, in the order in which they joined.
+    Group(Vec<AnyRemote>),
 }
 
 /// A part of the names, in order.
@@ -62,8 +85,10 @@ pub(crate) struct Page {
 pub struct Entry {
     /// The name, as it is looked up.
     pub name: String,
-    /// The names of the interfaces that the object bound to it implements.
+    /// The names of the interfaces that the object bound to it implements, or each that is joined under it.
     pub interfaces: Vec<String>,
+    /// How many objects are joined under the name; `None` where one is bound to it.
+    pub members: Option<u32>,
 }
 
 /// A state of the registry, as the bindings of one node see it: while it stays the same, they are
@@ -83,23 +108,32 @@ pub(crate) struct Attendance {
     ask_again: u32,
 }
 
-/// A binding or a removal that was made before.
+/// Something that was done to a name before.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Claim {
     pub(crate) name: String,
-    /// `None` for a removal.
-    pub(crate) object: Option<AnyRemote>,
+    pub(crate) deed: Deed,
     pub(crate) stamp: Stamp,
+}
+
+/// What was done to a name.
+// It travels by the order of its variants: new ones go to the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    Unbind,
+    Bind(AnyRemote),
+    Join(AnyRemote),
+    Leave(AnyRemote),
 }
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fate {
-    /// The name is bound to the object.
+    /// The name is bound to the object, or the object joined under it.
     Bound,
     /// A newer binding has the name.
     Superseded,
-    /// The name was unbound since; also the fate of a removal.
+    /// The name was unbound since, or the object taken out; also the fate of a removal.
     Removed,
     /// The registry is full.
     Refused,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 ///
 /// Stamps of one process grow strictly; between processes they are as exact as the clocks of their
 /// hosts, and chance decides within a millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     millis: u64,
     chance: u64,
@@ -25,6 +25,13 @@ impl Stamp {
         let mut last = LAST.lock();
         *last = last.saturating_add(1).max(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         Self { millis: *last, chance: random() }
+    }
+}
+
+impl Stamp {
+    /// What stands for these two together, in either order.
+    pub(crate) const fn mix(self, other: Self) -> Self {
+        Self { millis: self.millis ^ other.millis, chance: self.chance ^ other.chance }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{error::RegistryError, follower::follow, kept::KeptKey, places::Places, service::Entry};
+use crate::{error::RegistryError, follower::follow, kept::KeptKey, places::Places, service::Entry, watchers::Scope};
 
 /// How many events wait for the user before the registry's changes do.
 const EVENTS_MAX: usize = 64;
@@ -27,6 +27,8 @@ pub enum Event {
     Bound(Entry),
     /// A name is bound to another object.
     Rebound(Entry),
+    /// Objects have joined a name or left it: so many are its members now.
+    Members(Entry),
     /// A name was unbound, or is missing at a registry that has restarted.
     Unbound {
         /// The name.
@@ -67,10 +69,10 @@ impl Watch {
         let (alive, ended) = oneshot::channel::<()>();
         let key = KeptKey::new("watch");
         key.keep(node, Arc::new(alive));
-        let (places, prefix) = (places.clone(), prefix.to_owned());
+        let (places, scope) = (places.clone(), Scope::Below(prefix.to_owned()));
         let following = tokio::spawn(async move {
             tokio::select! {
-                () = follow(&places, &prefix, &tell) => {}
+                () = follow(&places, &scope, &tell) => {}
                 _ = ended => {}
             }
         });

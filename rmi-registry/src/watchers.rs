@@ -23,7 +23,17 @@ const BATCH_LEN_MAX: usize = 256;
 /// What can be told to a watcher.
 pub(crate) trait Told {
     fn interfaces(&self) -> Vec<String>;
+    fn members(&self) -> Option<u32>;
     fn stamp(&self) -> Stamp;
+}
+
+/// The names that are watched.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// Those that begin with this.
+    Below(String),
+    /// This one.
+    Just(String),
 }
 
 /// One watcher among those of its registry.
@@ -40,7 +50,7 @@ pub(crate) struct Watchers {
 /// What one watcher is still to be told. Ends its task when dropped.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    prefix: String,
+    scope: Scope,
     changes: VecDeque<Change>,
     initial: Initial,
     lagged: bool,
@@ -77,14 +87,14 @@ impl Drop for Feed {
 
 impl Watchers {
     /// A new watcher, unless there are too many.
-    pub(crate) fn add(&mut self, prefix: String) -> Option<WatcherId> {
+    pub(crate) fn add(&mut self, scope: Scope) -> Option<WatcherId> {
         if self.feeds.len() >= WATCHERS_MAX {
             return None;
         }
         self.ids += 1;
         let id = WatcherId(self.ids);
         let (changes, news) = (VecDeque::new(), Arc::new(Notify::new()));
-        let feed = Feed { prefix, changes, initial: Initial::UpTo(None), lagged: false, news, task: None };
+        let feed = Feed { scope, changes, initial: Initial::UpTo(None), lagged: false, news, task: None };
         self.feeds.insert(id, feed);
         Some(id)
     }
@@ -149,13 +159,20 @@ impl Feed {
             Initial::UpTo(last) => last.as_deref().is_some_and(|last| name <= last),
             Initial::Done => true,
         };
-        told && !self.lagged && name.starts_with(&self.prefix)
+        let is_watched = match &self.scope {
+            Scope::Below(prefix) => name.starts_with(prefix),
+            Scope::Just(watched) => name == watched,
+        };
+        told && !self.lagged && is_watched
     }
 
     /// Puts the next of the names that were bound already among the changes.
     fn tell_initial<B: Told>(&mut self, table: &Table<B>) {
         let Initial::UpTo(last) = &self.initial else { return };
-        let Slice { bindings, more } = table.slice(&self.prefix, last.as_deref(), BATCH_LEN_MAX);
+        let Slice { bindings, more } = match &self.scope {
+            Scope::Below(prefix) => table.slice(prefix, last.as_deref(), BATCH_LEN_MAX),
+            Scope::Just(watched) => table.just(watched),
+        };
         let bound = bindings.iter().map(|(name, binding)| bound(name.as_str(), *binding));
         self.changes.extend(bound);
         if more {
@@ -169,7 +186,8 @@ impl Feed {
 
 /// That a name is bound to this.
 pub(crate) fn bound(name: &str, binding: &impl Told) -> Change {
-    Change::Bound(Entry { name: name.to_owned(), interfaces: binding.interfaces() }, binding.stamp())
+    let (interfaces, members) = (binding.interfaces(), binding.members());
+    Change::Bound(Entry { name: name.to_owned(), interfaces, members }, binding.stamp())
 }
 
 #[cfg(test)]
@@ -177,9 +195,16 @@ mod tests {
     use super::*;
     use crate::name::Name;
 
+    fn all() -> Scope {
+        Scope::Below(String::new())
+    }
+
     impl Told for Stamp {
         fn interfaces(&self) -> Vec<String> {
             Vec::new()
+        }
+        fn members(&self) -> Option<u32> {
+            None
         }
         fn stamp(&self) -> Stamp {
             *self
@@ -229,7 +254,7 @@ mod tests {
         let mut watched = Watched::new();
         watched.bind("a/1");
         watched.bind("b");
-        let id = watched.watchers.add("a/".into()).unwrap();
+        let id = watched.watchers.add(Scope::Below("a/".into())).unwrap();
         watched.bind("a/2");
         assert_eq!(watched.told(id), ["+a/1", "+a/2", "."]);
         watched.bind("a/3");
@@ -241,11 +266,24 @@ mod tests {
     }
 
     #[test]
+    fn a_watcher_of_one_name_is_told_of_that_alone() {
+        let mut watched = Watched::new();
+        watched.bind("a");
+        watched.bind("a/1");
+        let [here, gone] = ["a", "b"].map(|name| watched.watchers.add(Scope::Just(name.into())).unwrap());
+        assert_eq!((watched.told(here), watched.told(gone)), (vec!["+a".into(), ".".into()], vec![".".to_owned()]));
+        watched.bind("a/2");
+        watched.bind("b");
+        watched.unbind("a");
+        assert_eq!((watched.told(here), watched.told(gone)), (vec!["-a".to_owned()], vec!["+b".to_owned()]));
+    }
+
+    #[test]
     fn a_change_among_the_names_not_told_yet_is_told_with_them() {
         let mut watched = Watched::new();
         let names: Vec<String> = (0..BATCH_LEN_MAX + 2).map(|number| format!("{number:04}")).collect();
         names.iter().for_each(|name| watched.bind(name));
-        let id = watched.watchers.add(String::new()).unwrap();
+        let id = watched.watchers.add(all()).unwrap();
         let Next::Tell(first) = watched.watchers.next(id, &watched.table) else { panic!("nothing told") };
         assert_eq!(first.len(), BATCH_LEN_MAX);
         watched.unbind("0000");
@@ -257,8 +295,7 @@ mod tests {
     #[test]
     fn a_watcher_that_lags_behind_is_told_so_and_ends() {
         let mut watched = Watched::new();
-        let (slow, quick) =
-            (watched.watchers.add(String::new()).unwrap(), watched.watchers.add(String::new()).unwrap());
+        let (slow, quick) = (watched.watchers.add(all()).unwrap(), watched.watchers.add(all()).unwrap());
         assert_eq!((watched.told(slow), watched.told(quick)), (vec![".".to_owned()], vec![".".to_owned()]));
         for _ in 0..=CHANGES_MAX {
             watched.bind("a");
@@ -271,10 +308,10 @@ mod tests {
     #[test]
     fn watchers_are_bounded() {
         let mut watchers = Watchers::default();
-        let first = watchers.add(String::new()).unwrap();
-        (1..WATCHERS_MAX).for_each(|_| assert!(watchers.add(String::new()).is_some()));
-        assert!(watchers.add(String::new()).is_none());
+        let first = watchers.add(all()).unwrap();
+        (1..WATCHERS_MAX).for_each(|_| assert!(watchers.add(all()).is_some()));
+        assert!(watchers.add(all()).is_none());
         assert!(watchers.remove(first).is_some());
-        assert!(watchers.add(String::new()).is_some());
+        assert!(watchers.add(all()).is_some());
     }
 }

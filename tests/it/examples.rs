@@ -80,6 +80,16 @@ async fn chat_drops_who_leaves_or_dies() {
 }
 
 #[tokio::test]
+async fn a_server_of_three_is_killed_and_no_call_that_may_go_again_is_lost() {
+    for balance in ["power-of-two-choices", "round-robin", "sticky"] {
+        let mut balanced = example("balanced");
+        balanced.args(["--calls", "1500", "--balance", balance]);
+        let told = assert_success(&output(balanced).await);
+        assert!(told.contains("1500 calls, none lost"), "{balance}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_hoard_costs_what_it_says_and_leaves_nothing() {
     let mut hoard = example("hoard");
     hoard.args(["--objects", "3000", "--churn", "5000"]);

@@ -19,7 +19,7 @@ use crate::{
 
 /// Writes down every number it is called with, before it answers.
 #[remote]
-trait Book {
+pub(crate) trait Book {
     async fn once(&self, number: u64) -> rmi::Result<()>;
     #[remote(idempotent)]
     async fn again(&self, number: u64) -> rmi::Result<()>;
@@ -29,7 +29,7 @@ trait Book {
 }
 
 /// A file to append to. What was written outlives the process, however that ends.
-struct Page(File);
+pub(crate) struct Page(pub(crate) File);
 
 impl Page {
     /// Some calls take their time before they run, some afterwards, and some fail at their end.
@@ -63,7 +63,7 @@ impl Book for Page {
 }
 
 /// How often each number was written down.
-fn runs(page: &Path) -> HashMap<u64, usize> {
+pub(crate) fn runs(page: &Path) -> HashMap<u64, usize> {
     let mut runs = HashMap::new();
     for line in std::fs::read_to_string(page).expect("the page is there").lines() {
         *runs.entry(line.parse().expect("a line is a number")).or_default() += 1;
@@ -72,7 +72,7 @@ fn runs(page: &Path) -> HashMap<u64, usize> {
 }
 
 /// An empty page of this name.
-fn page(name: &str) -> PathBuf {
+pub(crate) fn page(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, "").expect("the page can be made");
     path

@@ -170,8 +170,8 @@ impl Node {
             ArrivedTarget::Object(Referent::Foreign(import)) => {
                 return self.may_relay(link, &import).map(|()| Callee::Elsewhere(import));
             }
-            // Neither is ever given out: what is passed is what it leads to.
-            ArrivedTarget::Object(Referent::Named(_) | Referent::Service(_)) => {
+            // None is ever given out: what is passed is what it leads to.
+            ArrivedTarget::Object(Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_)) => {
                 return Err(refused(ErrorKind::NoSuchObject, "the reference leads nowhere"));
             }
             ArrivedTarget::Service(name) => self.0.services.lock().get(&name).cloned().ok_or_else(|| {

@@ -72,7 +72,7 @@ pub(crate) fn is_stream(referent: &Referent) -> bool {
     match referent {
         Referent::Own(object) => object.interfaces == interfaces(),
         Referent::Foreign(import) => *import.interfaces() == interfaces(),
-        Referent::Named(_) | Referent::Service(_) => false,
+        Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_) => false,
     }
 }
 

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod addresses;
+mod balanced;
 mod bindings;
 mod cable;
 mod greeter;
+mod groups;
 mod lifetime;
 mod names;
 #[cfg(unix)]
