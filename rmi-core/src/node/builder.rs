@@ -1,6 +1,11 @@
 //! How a node begins.
 
-use std::{collections::HashMap, io, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak, atomic::AtomicBool},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -8,7 +13,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{DialPolicy, Inner, Node, RelayPolicy, dial::Dials, host, listen::Listeners};
+use super::{DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, dial::Dials, host, listen::Listeners};
 use crate::{
     connection::Clock,
     endpoint::{Endpoint, EndpointError},
@@ -147,7 +152,8 @@ impl NodeBuilder {
             let listener = self.transports.listen(endpoint).await;
             listeners.push(listener.map_err(NodeError::Listen)?);
         }
-        let node = Node(Arc::new(self.inner(advertised, Listeners::new(&listeners))));
+        let bound = Listeners::new(&listeners);
+        let node = Node(Arc::new_cyclic(|this| self.inner(this, advertised, bound)));
         for listener in listeners {
             node.spawn(super::listen::accept_all(node.clone(), listener));
         }
@@ -158,14 +164,16 @@ impl NodeBuilder {
     /// Starts a node that listens nowhere, which cannot fail. Interfaces of one name are found by
     /// the nodes that listen.
     pub(super) fn start_silent(self) -> Node {
-        let node = Node(Arc::new(self.inner(Vec::new(), Listeners::new(&[]))));
+        let node = Node(Arc::new_cyclic(|this| self.inner(this, Vec::new(), Listeners::new(&[]))));
         node.spawn(host::end_leases(node.downgrade(), node.0.leases_changed.subscribe()));
         node
     }
 
-    fn inner(self, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
+    fn inner(self, this: &Weak<Inner>, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
+        let id = self.id.unwrap_or_else(NodeId::random);
         Inner {
-            id: self.id.unwrap_or_else(NodeId::random),
+            id,
+            this: WeakNode(Arc::new(Known { id, inner: this.clone() })),
             clock: Clock::start(),
             runtime: Handle::current(),
             limits: self.limits,
