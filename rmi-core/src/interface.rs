@@ -3,12 +3,13 @@
 use std::{
     any::{Any, TypeId},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use crate::{
     id::{Fingerprint, InterfaceId, MethodId, fnv1a64},
+    object::InterfaceSet,
     skeleton::{Handler, IncomingCall},
     stub::Stub,
 };
@@ -241,9 +242,28 @@ pub struct InterfaceDescriptor {
     pub methods: &'static [Method],
     /// The interfaces that it is directly derived from.
     pub bases: &'static [fn() -> &'static Self],
+    /// The names of its closure, made once.
+    names: OnceLock<InterfaceSet>,
 }
 
 impl InterfaceDescriptor {
+    /// An interface.
+    #[must_use]
+    pub const fn new(
+        name: InterfaceName,
+        path: &'static str,
+        methods: &'static [Method],
+        bases: &'static [fn() -> &'static Self],
+    ) -> Self {
+        Self { name, path, methods, bases, names: OnceLock::new() }
+    }
+
+    /// The names of this interface and of all that it is derived from.
+    pub(crate) fn names(&'static self) -> &'static InterfaceSet {
+        let closure = || self.closure().into_iter().map(|interface| interface.name.to_string()).collect();
+        self.names.get_or_init(|| InterfaceSet::new(closure()))
+    }
+
     /// This interface and all that it is derived from, itself first, each once.
     #[must_use]
     pub fn closure(&'static self) -> Vec<&'static Self> {
@@ -308,7 +328,7 @@ mod tests {
         path: &'static str,
         bases: &'static [fn() -> &'static InterfaceDescriptor],
     ) -> InterfaceDescriptor {
-        InterfaceDescriptor { name, path, methods: &[], bases }
+        InterfaceDescriptor::new(name, path, &[], bases)
     }
 
     static TOP: InterfaceDescriptor = descriptor(InterfaceName::derived("a::b", "Top"), "a::b::Top", &[]);

@@ -83,7 +83,7 @@ impl<I: ?Sized + Interface> Remote<I> {
         match &referent {
             Referent::Own(object) => match object.cast::<I>() {
                 Some(target) => Ok(Self { target, referent }),
-                None => Err(CastError { wanted, found: object.interfaces.names().to_vec() }),
+                None => Err(CastError { wanted, found: object.interfaces().names().to_vec() }),
             },
             Referent::Foreign(_) | Referent::Named(_) | Referent::Balanced(_)
                 if !referent.interfaces().contains(&wanted) =>

@@ -13,6 +13,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 use parking_lot::Mutex;
 use rmi::{CallOptions, ErrorKind, Limits, Node, Remote, RemoteError, StreamSender, Streaming, remote};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::{
     cable::Cable,
@@ -49,6 +50,8 @@ trait Studio {
     async fn take(&self) -> rmi::Result<Option<Streaming<u64>>>;
     async fn same(&self, numbers: Streaming<u64>) -> rmi::Result<Streaming<u64>>;
     async fn nap(&self, numbers: Streaming<u64>, time: Duration) -> rmi::Result<()>;
+    /// Reads one number, drops the stream, and ends when the test says so.
+    async fn sip(&self, numbers: Streaming<u64>) -> rmi::Result<u64>;
     async fn hello(&self) -> rmi::Result<u32>;
 }
 
@@ -75,6 +78,8 @@ struct Set {
     /// The streams that the test sends into.
     writers: Mutex<Vec<StreamSender<u64>>>,
     kept: Mutex<Option<Streaming<u64>>>,
+    /// Ends a sip.
+    swallow: Notify,
 }
 
 impl Set {
@@ -155,6 +160,12 @@ impl Studio for Arc<Set> {
         tokio::time::sleep(time).await;
         drop(numbers);
         Ok(())
+    }
+    async fn sip(&self, mut numbers: Streaming<u64>) -> rmi::Result<u64> {
+        let first = numbers.next().await.expect("there is one")?;
+        drop(numbers);
+        self.swallow.notified().await;
+        Ok(first)
     }
     async fn hello(&self) -> rmi::Result<u32> {
         Ok(1)
@@ -325,6 +336,22 @@ async fn a_reader_that_goes_stops_its_writer() {
         drop(studio);
         at_rest(&[&server, &client]).await;
     }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_stops_its_writer_while_their_call_goes_on() {
+    let (server, client) = (node(&mem()).await, client().await);
+    let (set, studio) = rented(&server, &client).await;
+    let (writer, numbers) = Streaming::channel(1);
+    let sip = tokio::spawn(async move { studio.sip(numbers).await });
+    let mut sent = 0;
+    while soon(writer.send(sent)).await.is_ok() {
+        sent += 1;
+    }
+    assert!(sent >= 1 && !sip.is_finished());
+    set.swallow.notify_one();
+    assert_eq!(soon(sip).await.unwrap().unwrap(), 0);
+    at_rest(&[&server, &client]).await;
 }
 
 #[tokio::test]

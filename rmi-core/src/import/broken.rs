@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{Import, Way};
+use super::Import;
 use crate::{
     connection::{Ended, Link},
     error::{Certainty, ErrorKind, RemoteError},
@@ -58,12 +58,11 @@ impl Import {
 
     /// The link that the object is held over, unless the object is known to be gone.
     fn living_link(&self) -> Result<Arc<Link<Referent>>, RemoteError> {
-        let (link, slot) = match &*self.way.lock() {
-            Way::Dead(error) => return Err(error.clone()),
-            Way::Held(hold) | Way::Relayed { hold, .. } => (hold.link.clone(), hold.slot),
-            Way::Acquiring { link, .. } => return Ok(link.clone()),
+        let (link, slot) = {
+            let way = self.way.lock();
+            (way.link().map_err(Clone::clone)?.clone(), way.hold().map(|hold| hold.slot))
         };
-        if link.is_revoked(slot) {
+        if slot.is_some_and(|slot| link.is_revoked(slot)) {
             let error =
                 RemoteError::new(ErrorKind::NoSuchObject, "the object was unexported, or its node has gone away");
             return Err(error.with_certainty(Certainty::NotSent));

@@ -40,13 +40,19 @@ impl Drop for Hold {
     }
 }
 
+/// Two words: nearly all are held, and a node may hold very many.
 pub(super) enum Way {
     Held(Hold),
+    Detour(Box<Detour>),
+}
+
+/// A way that is not that of an object held by a slot.
+pub(super) enum Detour {
     /// The owner cannot be dialled: calls go by the giver, who relays them.
     Relayed {
         hold: Hold,
-        /// When the owner is dialled again. Apart, since few are relayed.
-        until: Box<Time>,
+        /// When the owner is dialled again.
+        until: Time,
     },
     /// The owner was asked for it over this link. Until it answers, the object is called by its id.
     Acquiring {
@@ -58,12 +64,48 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// The link that calls go over.
-    pub(super) fn link(&self) -> Option<&Arc<Link<Referent>>> {
+    pub(super) fn dead(error: RemoteError) -> Self {
+        Self::Detour(Box::new(Detour::Dead(error)))
+    }
+
+    fn acquiring(link: Arc<Link<Referent>>, pin: Option<Hold>) -> Self {
+        Self::Detour(Box::new(Detour::Acquiring { link, pin }))
+    }
+
+    /// The link that calls go over, or why the object cannot be called any more.
+    pub(super) fn link(&self) -> Result<&Arc<Link<Referent>>, &RemoteError> {
         match self {
-            Self::Held(Hold { link, .. }) | Self::Relayed { hold: Hold { link, .. }, .. } => Some(link),
-            Self::Acquiring { link, .. } => Some(link),
-            Self::Dead(_) => None,
+            Self::Held(Hold { link, .. }) => Ok(link),
+            Self::Detour(detour) => match &**detour {
+                Detour::Relayed { hold: Hold { link, .. }, .. } | Detour::Acquiring { link, .. } => Ok(link),
+                Detour::Dead(error) => Err(error),
+            },
+        }
+    }
+
+    /// What calls go by: the slot at the owner, or at the giver.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Held(hold) => Some(hold),
+            Self::Detour(detour) => match &**detour {
+                Detour::Relayed { hold, .. } => Some(hold),
+                Detour::Acquiring { .. } | Detour::Dead(_) => None,
+            },
+        }
+    }
+
+    pub(super) fn is_relayed(&self) -> bool {
+        matches!(self, Self::Detour(detour) if matches!(**detour, Detour::Relayed { .. }))
+    }
+
+    /// The link that the owner was asked over, and what the giver holds meanwhile.
+    pub(super) fn asked(&self) -> Option<(&Arc<Link<Referent>>, Option<&Hold>)> {
+        match self {
+            Self::Detour(detour) => match &**detour {
+                Detour::Acquiring { link, pin } => Some((link, pin.as_ref())),
+                Detour::Relayed { .. } | Detour::Dead(_) => None,
+            },
+            Self::Held(_) => None,
         }
     }
 }
@@ -71,10 +113,8 @@ impl Way {
 impl Import {
     /// Dials the owner and asks it for the object; where it cannot be dialled, the giver relays.
     pub(super) async fn find_way(self: &Arc<Self>) -> Result<(), RemoteError> {
-        let lost = match &*self.way.lock() {
-            Way::Dead(error) => return Err(error.clone()),
-            way => way.link().and_then(|link| link.ended()).map(|ended| ended.cause.clone()),
-        };
+        let lost =
+            self.way.lock().link().map(|link| link.ended().map(|ended| ended.cause.clone())).map_err(Clone::clone)?;
         if self.endpoints().is_empty() {
             return if self.relay() { Ok(()) } else { Err(unreachable(lost.as_ref())) };
         }
@@ -98,9 +138,9 @@ impl Import {
         }
         let until = self.node.now() + RELAYED;
         // The place is never empty for anybody to see: the way is locked.
-        let gone = Way::Dead(RemoteError::new(ErrorKind::Other, ""));
+        let gone = Way::dead(RemoteError::new(ErrorKind::Other, ""));
         if let Way::Held(hold) = std::mem::replace(&mut *way, gone) {
-            *way = Way::Relayed { hold, until: Box::new(until) };
+            *way = Way::Detour(Box::new(Detour::Relayed { hold, until }));
         }
         true
     }
@@ -112,8 +152,11 @@ impl Import {
         }
         let now = self.node.now();
         match &mut *self.way.lock() {
-            Way::Relayed { until, .. } if **until <= now => **until = now + RELAYED,
-            _ => return,
+            Way::Detour(detour) => match &mut **detour {
+                Detour::Relayed { until, .. } if *until <= now => *until = now + RELAYED,
+                _ => return,
+            },
+            Way::Held(_) => return,
         }
         let import = self.clone();
         self.node.spawn(async move {
@@ -160,20 +203,24 @@ impl Import {
         let now = self.node.now();
         let key = link.start_acquire(now, self.id, now + self.node.limits().call_timeout)?;
         let mut way = self.way.lock();
-        if let Way::Dead(error) = &*way {
+        if let Err(error) = way.link() {
             // Another question was answered meanwhile; this one is given up.
             let error = error.clone();
             drop(way);
             drop(PendingCall::new(link, key));
             return Err(error);
         }
-        let pin = match std::mem::replace(&mut *way, Way::Acquiring { link: link.clone(), pin: None }) {
-            // A pin at a giver stays until the owner has answered; what a lost link held is gone.
-            Way::Held(hold) | Way::Relayed { hold, .. } => Some(hold).filter(|_| !plant::is(Plant::SkipPin)),
-            Way::Acquiring { pin, .. } => pin,
-            Way::Dead(_) => None,
+        // A pin at a giver stays until the owner has answered; what a lost link held is gone.
+        let stays = |_: &Hold| !plant::is(Plant::SkipPin);
+        let pin = match std::mem::replace(&mut *way, Way::acquiring(link.clone(), None)) {
+            Way::Held(hold) => Some(hold).filter(stays),
+            Way::Detour(detour) => match *detour {
+                Detour::Relayed { hold, .. } => Some(hold).filter(stays),
+                Detour::Acquiring { pin, .. } => pin,
+                Detour::Dead(_) => None,
+            },
         };
-        *way = Way::Acquiring { link: link.clone(), pin };
+        *way = Way::acquiring(link.clone(), pin);
         drop(way);
         let import = Arc::downgrade(self);
         self.node.spawn(finish_acquire(import, self.node.clone(), PendingCall::new(link, key)));
@@ -183,16 +230,12 @@ impl Import {
     fn handle_acquired(&self, link: &Arc<Link<Referent>>, slot: Slot) {
         let hold = Hold { link: link.clone(), slot };
         let mut way = self.way.lock();
-        let before = match &*way {
-            Way::Acquiring { link: asked, .. } if asked.number() == link.number() => {
-                std::mem::replace(&mut *way, Way::Held(hold))
-            }
-            _ => {
-                drop(way);
-                drop(hold);
-                return;
-            }
-        };
+        if way.asked().is_none_or(|(asked, _)| asked.number() != link.number()) {
+            drop(way);
+            drop(hold);
+            return;
+        }
+        let before = std::mem::replace(&mut *way, Way::Held(hold));
         drop(way);
         // Releases the pin, outside the lock.
         drop(before);
@@ -202,17 +245,19 @@ impl Import {
 
     fn handle_refused(&self, link: &Arc<Link<Referent>>, error: RemoteError) {
         let mut way = self.way.lock();
-        let before = match &mut *way {
-            Way::Acquiring { link: asked, pin } if asked.number() == link.number() => {
-                if error.kind() == ErrorKind::NoSuchObject {
-                    Some(std::mem::replace(&mut *way, Way::Dead(error)))
-                } else {
-                    // It was not answered: the next call asks anew, and the pin stays until then.
-                    pin.take().map(|hold| std::mem::replace(&mut *way, Way::Held(hold)))
-                }
-            }
-            _ => None,
+        let pin = match &mut *way {
+            Way::Detour(detour) => match &mut **detour {
+                Detour::Acquiring { link: asked, pin } if asked.number() == link.number() => Some(pin.take()),
+                _ => None,
+            },
+            Way::Held(_) => None,
         };
+        let next = pin.and_then(|pin| match error.kind() {
+            ErrorKind::NoSuchObject => Some((Way::dead(error), pin)),
+            // It was not answered: the next call asks anew, and the pin stays until then.
+            _ => pin.map(|hold| (Way::Held(hold), None)),
+        });
+        let before = next.map(|(next, pin)| (std::mem::replace(&mut *way, next), pin));
         drop(way);
         drop(before);
         self.node.deaths().notify_waiters();
@@ -221,11 +266,8 @@ impl Import {
     /// The node that gave this reference closes or is lost: goes to the owner before the owner's
     /// lease for the giver runs out.
     pub(crate) async fn leave_giver(self: &Arc<Self>) -> Result<(), RemoteError> {
-        let direct = match &*self.way.lock() {
-            Way::Dead(error) => return Err(error.clone()),
-            way => way.link().is_some_and(|link| link.peer().node == self.owner() && link.ended().is_none()),
-        };
-        if direct {
+        let is_direct = |link: &Arc<Link<Referent>>| link.peer().node == self.owner() && link.ended().is_none();
+        if self.way.lock().link().map(is_direct).map_err(Clone::clone)? {
             return Ok(());
         }
         let _turn = self.gate.enter_alone().await;

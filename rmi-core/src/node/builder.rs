@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::Arc,
-    sync::atomic::{AtomicBool, AtomicU32},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{DialPolicy, Inner, Node, RelayPolicy, dial::Dials, host, listen::Listeners};
+use super::{DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, dial::Dials, host, listen::Listeners};
 use crate::{
     budget::Budget,
     connection::Clock,
@@ -154,7 +156,8 @@ impl NodeBuilder {
             let listener = self.transports.listen(endpoint).await;
             listeners.push(listener.map_err(NodeError::Listen)?);
         }
-        let node = Node(Arc::new(self.inner(advertised, Listeners::new(&listeners))));
+        let bound = Listeners::new(&listeners);
+        let node = Node(Arc::new_cyclic(|this| self.inner(this, advertised, bound)));
         for listener in listeners {
             node.spawn(super::listen::accept_all(node.clone(), listener));
         }
@@ -165,17 +168,18 @@ impl NodeBuilder {
     /// Starts a node that listens nowhere, which cannot fail. Interfaces of one name are found by
     /// the nodes that listen.
     pub(super) fn start_silent(self) -> Node {
-        let node = Node(Arc::new(self.inner(Vec::new(), Listeners::new(&[]))));
+        let node = Node(Arc::new_cyclic(|this| self.inner(this, Vec::new(), Listeners::new(&[]))));
         node.spawn(host::end_leases(node.downgrade(), node.0.leases_changed.subscribe()));
         node
     }
 
-    fn inner(self, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
+    fn inner(self, this: &Weak<Inner>, advertised: Vec<Endpoint>, listeners: Listeners) -> Inner {
         let id = self.id.unwrap_or_else(NodeId::random);
         // A random id is a random seed.
         let seed = u128::from_be_bytes(id.to_bytes()) as u64;
         Inner {
             id,
+            this: WeakNode(Arc::new(Known { id, inner: this.clone() })),
             clock: Clock::start(),
             runtime: Handle::current(),
             lease: self.lease,

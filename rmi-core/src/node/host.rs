@@ -28,8 +28,8 @@ use crate::{
 
 impl Directory<Referent> for Node {
     fn find(&self, id: &ObjectId) -> Option<Passed<Referent>> {
-        let object = self.0.objects.lock().get(id)?;
-        let (id, interfaces) = (object.id, object.interfaces.clone());
+        let object = self.find_object(id)?;
+        let (id, interfaces) = (object.id, object.interfaces().clone());
         Some(Passed::own(Referent::Own(object), id, interfaces))
     }
 }
@@ -75,7 +75,7 @@ impl Host<Referent> for Node {
         match object.erased.dispatch(incoming) {
             Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
             Err(incoming) => {
-                let found = object.interfaces.names().join(", ");
+                let found = object.interfaces().names().join(", ");
                 let message = format!("the object has no such method; its interfaces are {found}");
                 let error = RemoteError::new(ErrorKind::NoSuchMethod, message);
                 incoming.responder.refuse(error.with_certainty(Certainty::NotExecuted));
@@ -201,7 +201,7 @@ impl Node {
 
     /// A reference to an object of this node came back by way of others.
     fn come_home(&self, link: &Arc<Link<Referent>>, held: HeldReference) -> Referent {
-        let found = self.0.objects.lock().get(&held.id);
+        let found = self.find_object(&held.id);
         link.release(held.slot);
         match found {
             Some(object) => Referent::Own(object),

@@ -63,15 +63,19 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
-/// A node that is not kept.
+/// A node that is not kept. One word: each object of a node has one.
 #[derive(Clone)]
-pub(crate) struct WeakNode {
+pub(crate) struct WeakNode(Arc<Known>);
+
+/// What is known of a node also when it is gone.
+struct Known {
     id: NodeId,
     inner: Weak<Inner>,
 }
 
 pub(crate) struct Inner {
     id: NodeId,
+    this: WeakNode,
     clock: Clock,
     runtime: Handle,
     limits: Limits,
@@ -325,7 +329,7 @@ impl Node {
     }
 
     pub(crate) fn downgrade(&self) -> WeakNode {
-        WeakNode { id: self.0.id, inner: Arc::downgrade(&self.0) }
+        self.0.this.clone()
     }
 
     pub(crate) fn deaths(&self) -> &Notify {
@@ -353,6 +357,12 @@ impl Node {
         }
     }
 
+    /// The exported object of this id.
+    fn find_object(&self, id: &ObjectId) -> Option<Arc<Object<dyn Erased>>> {
+        let found = self.0.objects.lock().get(id);
+        found.filter(|object| object.id == *id)
+    }
+
     pub(crate) fn leave_object(&self, id: &ObjectId) {
         self.0.objects.lock().remove(id);
     }
@@ -360,15 +370,15 @@ impl Node {
 
 impl WeakNode {
     pub(crate) fn id(&self) -> NodeId {
-        self.id
+        self.0.id
     }
 
     pub(crate) fn is(&self, node: &Node) -> bool {
-        self.id == node.0.id
+        self.0.id == node.0.id
     }
 
     pub(crate) fn upgrade(&self) -> Option<Node> {
-        self.inner.upgrade().map(Node)
+        self.0.inner.upgrade().map(Node)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The object table: object id → exported object, one per node.
 
-use foldhash::fast::RandomState;
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{
     id::ObjectId,
@@ -12,40 +11,54 @@ use crate::{
 /// do. An object that its owner still holds is found here whoever else let go of it.
 #[derive(Debug)]
 pub struct ObjectTable<T: ?Sized> {
-    objects: HashMap<ObjectId, Weak<T>, RandomState>,
+    objects: HashTable<(Key, Weak<T>)>,
+}
+
+/// Half of an id. The ids in the table are random, and drawn by the node: it is as good as a hash of them, and
+/// the same for no two of them.
+type Key = u64;
+
+fn key(id: &ObjectId) -> Key {
+    (u128::from_be_bytes(id.to_bytes()) >> 64) as Key
 }
 
 impl<T: ?Sized> Default for ObjectTable<T> {
     fn default() -> Self {
-        Self { objects: HashMap::default() }
+        Self { objects: HashTable::new() }
     }
 }
 
 impl<T: ?Sized> ObjectTable<T> {
     /// Enters an object; an id that stands here already keeps its object.
     pub fn insert(&mut self, id: ObjectId, object: &Arc<T>) {
-        match self.objects.entry(id) {
+        let key = key(&id);
+        match self.objects.entry(key, |(known, _)| *known == key, |(known, _)| *known) {
             Entry::Vacant(place) => {
-                place.insert(Arc::downgrade(object));
+                place.insert((key, Arc::downgrade(object)));
             }
             Entry::Occupied(mut place) => {
-                if place.get().strong_count() == 0 {
-                    place.insert(Arc::downgrade(object));
+                if place.get().1.strong_count() == 0 {
+                    place.get_mut().1 = Arc::downgrade(object);
                 }
             }
         }
     }
 
-    /// The object of this id, while it lives.
+    /// The object of this id while it lives, or one whose id begins alike: who asked by an id that is
+    /// not the node's own compares the whole of it, once no lock is held.
     #[must_use]
     pub fn get(&self, id: &ObjectId) -> Option<Arc<T>> {
-        self.objects.get(id).and_then(Weak::upgrade)
+        let key = key(id);
+        self.objects.find(key, |(known, _)| *known == key).and_then(|(_, object)| object.upgrade())
     }
 
     /// Takes the entry of a dropped object out. Called by the object's own `Drop`, so that an
     /// entry never outlives its object for long.
     pub fn remove(&mut self, id: &ObjectId) {
-        self.objects.remove(id);
+        let key = key(id);
+        if let Ok(entry) = self.objects.find_entry(key, |(known, _)| *known == key) {
+            entry.remove();
+        }
     }
 
     /// How many objects are exported.

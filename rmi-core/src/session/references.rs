@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable, hash_map::Entry};
+use hashbrown::{HashMap, HashSet, HashTable, hash_map::Entry};
 
 use crate::{
     endpoint::Endpoint,
@@ -106,11 +106,15 @@ pub(crate) struct Exports<O> {
     own: HashTable<u32>,
     hasher: RandomState,
     foreign: HashMap<(NodeId, ObjectId), u32, RandomState>,
+    /// What few slots have.
+    marks: HashMap<u32, Mark, RandomState>,
 }
 
 #[derive(Debug)]
 struct ExportSlot<O> {
     generation: u32,
+    /// How often it was given out.
+    count: u32,
     given: Option<Given<O>>,
 }
 
@@ -118,11 +122,14 @@ struct ExportSlot<O> {
 struct Given<O> {
     object: O,
     id: ObjectId,
-    /// Apart, since most are this node's own.
-    owner: Option<Box<NodeId>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// Whose object it is, where it is not this node's.
+    owner: Option<NodeId>,
     /// The peer was told that it is gone.
     revoked: bool,
-    count: u32,
 }
 
 impl<O> Default for Exports<O> {
@@ -133,6 +140,7 @@ impl<O> Default for Exports<O> {
             own: HashTable::new(),
             hasher: RandomState::default(),
             foreign: HashMap::default(),
+            marks: HashMap::default(),
         }
     }
 }
@@ -152,7 +160,7 @@ impl<O: Clone> Exports<O> {
         if let Some(index) = known {
             let slot = self.slots.get_mut(index as usize)?;
             let given = slot.given.as_mut()?;
-            given.count = given.count.checked_add(1)?;
+            slot.count = slot.count.checked_add(1)?;
             // The same object may have come by several ways: the one that nobody else can break serves.
             if matches!(passed.origin, Origin::Foreign { direct: true, .. }) {
                 replaced.extend(Some(std::mem::replace(&mut given.object, passed.object.clone())));
@@ -162,7 +170,7 @@ impl<O: Clone> Exports<O> {
         let index = self.vacant(max)?;
         let slot = self.slots.get_mut(index as usize)?;
         let (object, generation) = (passed.object.clone(), slot.generation);
-        slot.given = Some(Given { object, id: passed.id, owner: owner.map(Box::new), revoked: false, count: 1 });
+        (slot.given, slot.count) = (Some(Given { object, id: passed.id }), 1);
         match owner {
             None => {
                 let Self { slots, own, hasher, .. } = self;
@@ -172,7 +180,10 @@ impl<O: Clone> Exports<O> {
                 };
                 own.insert_unique(hash(&index), index, hash);
             }
-            Some(owner) => drop(self.foreign.insert((owner, passed.id), index)),
+            Some(owner) => {
+                self.foreign.insert((owner, passed.id), index);
+                self.marks.insert(index, Mark { owner: Some(owner), revoked: false });
+            }
         }
         Some(Slot { index, generation })
     }
@@ -191,7 +202,7 @@ impl<O: Clone> Exports<O> {
             return Some(index);
         }
         let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < max)?;
-        self.slots.push(ExportSlot { generation: 0, given: None });
+        self.slots.push(ExportSlot { generation: 0, count: 0, given: None });
         Some(index)
     }
 
@@ -215,12 +226,14 @@ impl<O: Clone> Exports<O> {
         if place.generation != slot.generation {
             return Ok(None);
         }
-        let Some(given) = place.given.as_mut() else { return Ok(None) };
-        match u32::try_from(count).ok().and_then(|count| given.count.checked_sub(count)) {
+        if place.given.is_none() {
+            return Ok(None);
+        }
+        match u32::try_from(count).ok().and_then(|count| place.count.checked_sub(count)) {
             None => Err(WireError::Broken("released a reference more often than it was given")),
             Some(0) => Ok(self.free(slot.index)),
             Some(left) => {
-                given.count = left;
+                place.count = left;
                 Ok(None)
             }
         }
@@ -239,14 +252,14 @@ impl<O: Clone> Exports<O> {
 
     fn free(&mut self, index: u32) -> Option<O> {
         let given = self.slots.get(index as usize)?.given.as_ref()?;
-        match &given.owner {
+        match self.marks.remove(&index).and_then(|mark| mark.owner) {
             None => {
                 let hash = self.hasher.hash_one(Some(given.id));
                 if let Ok(entry) = self.own.find_entry(hash, |known| *known == index) {
                     entry.remove();
                 }
             }
-            Some(owner) => drop(self.foreign.remove(&(**owner, given.id))),
+            Some(owner) => drop(self.foreign.remove(&(owner, given.id))),
         }
         let place = self.slots.get_mut(index as usize)?;
         let given = place.given.take()?;
@@ -268,16 +281,19 @@ impl<O: Clone> Exports<O> {
     pub(crate) fn all_foreign(&self) -> impl Iterator<Item = (Slot, &O)> {
         self.foreign.values().filter_map(|&index| {
             let place = self.slots.get(index as usize)?;
-            let given = place.given.as_ref().filter(|given| !given.revoked)?;
+            let is_revoked = self.marks.get(&index).is_some_and(|mark| mark.revoked);
+            let given = place.given.as_ref().filter(|_| !is_revoked)?;
             Some((Slot { index, generation: place.generation }, &given.object))
         })
     }
 
     /// The peer is told that what is given in a slot is gone. Whether that is news.
     pub(crate) fn revoke(&mut self, slot: Slot) -> bool {
-        let place = self.slots.get_mut(slot.index as usize).filter(|place| place.generation == slot.generation);
-        let given = place.and_then(|place| place.given.as_mut());
-        given.is_some_and(|given| !std::mem::replace(&mut given.revoked, true))
+        if self.get(slot).is_none() {
+            return false;
+        }
+        let mark = self.marks.entry(slot.index).or_default();
+        !std::mem::replace(&mut mark.revoked, true)
     }
 
     /// An object of another node that is given out.
@@ -293,7 +309,7 @@ impl<O: Clone> Exports<O> {
 
     /// How often they count in all.
     pub(crate) fn total(&self) -> u64 {
-        self.slots.iter().filter_map(|slot| slot.given.as_ref()).map(|given| u64::from(given.count)).sum()
+        self.slots.iter().filter(|slot| slot.given.is_some()).map(|slot| u64::from(slot.count)).sum()
     }
 }
 
@@ -302,13 +318,13 @@ impl<O: Clone> Exports<O> {
 #[derive(Debug, Default)]
 pub(crate) struct Imports {
     held: HashMap<u32, Held, RandomState>,
+    /// Held slots of which the peer says that they lead nowhere any more: few.
+    revoked: HashSet<u32, RandomState>,
 }
 
 #[derive(Debug)]
 struct Held {
     generation: u32,
-    /// The peer says that it leads nowhere any more.
-    revoked: bool,
     count: u32,
     handles: u32,
 }
@@ -322,7 +338,7 @@ impl Imports {
     pub(crate) fn receive(&mut self, slot: Slot) -> Result<(), WireError> {
         match self.held.entry(slot.index) {
             Entry::Vacant(place) => {
-                place.insert(Held { generation: slot.generation, revoked: false, count: 1, handles: 1 });
+                place.insert(Held { generation: slot.generation, count: 1, handles: 1 });
                 Ok(())
             }
             Entry::Occupied(mut place) if place.get().generation == slot.generation => {
@@ -349,13 +365,16 @@ impl Imports {
 
     /// The peer has revoked a slot. False where it is not held any more, or was revoked before.
     pub(crate) fn revoke(&mut self, slot: Slot) -> bool {
-        let held = self.held.get_mut(&slot.index).filter(|held| held.generation == slot.generation);
-        held.is_some_and(|held| !std::mem::replace(&mut held.revoked, true))
+        self.holds(slot) && self.revoked.insert(slot.index)
     }
 
     /// Whether a held slot was revoked.
     pub(crate) fn is_revoked(&self, slot: Slot) -> bool {
-        self.held.get(&slot.index).is_some_and(|held| held.generation == slot.generation && held.revoked)
+        self.holds(slot) && self.revoked.contains(&slot.index)
+    }
+
+    fn holds(&self, slot: Slot) -> bool {
+        self.held.get(&slot.index).is_some_and(|held| held.generation == slot.generation)
     }
 
     /// A handle is gone. With the last one the slot is, and the count to give back is returned.
@@ -365,7 +384,11 @@ impl Imports {
             return None;
         }
         place.get_mut().handles -= 1;
-        (place.get().handles == 0).then(|| place.remove().count.into())
+        if place.get().handles > 0 {
+            return None;
+        }
+        self.revoked.remove(&slot.index);
+        Some(place.remove().count.into())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -384,6 +407,13 @@ mod tests {
 
     fn own(id: ObjectId, object: &'static str) -> Passed<&'static str> {
         Passed { object, id, interfaces: InterfaceSet::new(vec!["demo.Account".into()]), origin: Origin::Own }
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn slots_are_small() {
+        // A node may give and hold millions.
+        assert_eq!((size_of::<ExportSlot<(Box<u8>, [usize; 2])>>(), size_of::<Held>()), (48, 12));
     }
 
     #[test]

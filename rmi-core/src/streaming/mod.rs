@@ -31,7 +31,7 @@ use serde::{
 };
 
 pub use self::channel::{ReaderGone, StreamSender};
-use self::{reader::Reader, source::Source};
+use self::reader::Reader;
 use crate::{
     error::{ErrorKind, RemoteError, Result},
     id::{Fingerprint, PULL, fnv1a64},
@@ -62,16 +62,16 @@ static NEXT: Method = Method {
 };
 
 /// The interfaces of a source.
-fn interfaces() -> InterfaceSet {
+fn interfaces() -> &'static InterfaceSet {
     static SET: OnceLock<InterfaceSet> = OnceLock::new();
-    SET.get_or_init(|| InterfaceSet::new(vec![INTERFACE.to_string()])).clone()
+    SET.get_or_init(|| InterfaceSet::new(vec![INTERFACE.to_string()]))
 }
 
 /// Whether a reference is that of a stream.
 pub(crate) fn is_stream(referent: &Referent) -> bool {
     match referent {
-        Referent::Own(object) => object.interfaces == interfaces(),
-        Referent::Foreign(import) => *import.interfaces() == interfaces(),
+        Referent::Own(object) => object.interfaces() == interfaces(),
+        Referent::Foreign(import) => import.interfaces() == interfaces(),
         Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_) => false,
     }
 }
@@ -110,8 +110,17 @@ enum State<T> {
     Local(Items<T>),
     /// Of another node.
     Remote(Reader<T>),
-    /// It was passed on: the reference, and what is behind it.
-    Given(Referent, Option<Arc<Source<T>>>),
+    /// It was passed on.
+    Given(Arc<Anchor>),
+}
+
+/// What keeps a stream that was passed on, until it is read from: its call may have to go again.
+type Anchor = Mutex<Option<Referent>>;
+
+impl<T: Send + 'static> State<T> {
+    fn empty() -> Self {
+        Self::Local(stream::empty().boxed())
+    }
 }
 
 impl<T: Send + 'static> Streaming<T> {
@@ -192,14 +201,14 @@ impl<T: DeserializeOwned + Send + 'static> Stream for Streaming<T> {
         let polled = match state {
             State::Local(items) => items.as_mut().poll_next(cx),
             State::Remote(reader) => reader.poll_next(cx),
-            State::Given(..) => {
+            State::Given(_) => {
                 let error = RemoteError::new(ErrorKind::Other, "the stream was passed on: its receiver reads it");
                 Poll::Ready(Some(Err(error)))
             }
         };
         if let Poll::Ready(None | Some(Err(_))) = polled {
             // What brought it goes now, and is never asked again.
-            *state = State::Local(stream::empty().boxed());
+            *state = State::empty();
         }
         polled
     }
@@ -209,33 +218,27 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Streaming<T> {
     /// The reference to pass on.
     fn give(&self) -> std::result::Result<Referent, &'static str> {
         let mut state = self.state.lock();
-        match &*state {
-            // A call that certainly did not run goes again, and passes the same stream.
-            State::Given(referent, source) => {
-                let begun = source.as_ref().is_some_and(|source| source.has_begun());
-                return if begun {
-                    Err("the stream has been read from already, and is not sent again")
-                } else {
-                    Ok(referent.clone())
-                };
-            }
+        let items = match std::mem::replace(&mut *state, State::empty()) {
+            State::Local(items) => items,
             State::Remote(reader) if !reader.has_begun() => {
                 let referent = reader.source().clone();
-                *state = State::Given(referent.clone(), None);
+                *state = State::Given(Arc::new(Mutex::new(Some(referent.clone()))));
                 return Ok(referent);
             }
-            State::Local(_) | State::Remote(_) => {}
-        }
-        let nothing = State::Local(stream::empty().boxed());
-        let items = match std::mem::replace(&mut *state, nothing) {
-            State::Local(items) => items,
             // What it holds and what it waits for has to go through this node.
             State::Remote(mut reader) => stream::poll_fn(move |cx| reader.poll_next(cx)).boxed(),
-            State::Given(..) => unreachable!("it was looked at above, under the same lock"),
+            State::Given(anchor) => {
+                // A call that certainly did not run goes again, and passes the same stream.
+                let again = anchor.lock().clone();
+                *state = State::Given(anchor);
+                return again.ok_or("the stream has been read from already, and is not sent again");
+            }
         };
-        let source = Arc::new(Source::new(items));
-        let referent = Referent::Own(Object::with(interfaces(), source::Shared(source.clone())));
-        *state = State::Given(referent.clone(), Some(source));
+        let anchor = Arc::<Anchor>::default();
+        let source = source::Shared::new(items, Arc::downgrade(&anchor));
+        let referent = Referent::Own(Object::with(source));
+        *anchor.lock() = Some(referent.clone());
+        *state = State::Given(anchor);
         Ok(referent)
     }
 }
@@ -276,7 +279,7 @@ impl<T> fmt::Debug for Streaming<T> {
         let state = match &*self.state.lock() {
             State::Local(_) => "local".to_owned(),
             State::Remote(reader) => format!("{:?}", reader.source()),
-            State::Given(..) => "passed on".to_owned(),
+            State::Given(_) => "passed on".to_owned(),
         };
         write!(f, "Streaming({state})")
     }

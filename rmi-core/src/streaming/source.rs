@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -15,10 +15,11 @@ use futures_util::future::{Either, poll_fn, select};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-use super::{Items, NEXT, State, Streaming, item};
+use super::{Anchor, Items, NEXT, State, Streaming, item};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     marshal::ArgumentEncoder,
+    object::InterfaceSet,
     referent::Erased,
     skeleton::{Handler, IncomingCall, Request, Responder},
     wire::Outcome,
@@ -32,10 +33,13 @@ pub(super) const BYTES_MAX: u64 = 256 << 10;
 pub(super) const PULLS_MAX: usize = 4;
 
 /// What a stream brings, behind a reference.
-pub(super) struct Source<T> {
+struct Source<T> {
     /// Pulls are answered in the order in which they came.
     feed: Mutex<Feed<T>>,
+    /// Whether anything was asked of it.
     begun: AtomicBool,
+    /// Weak, since the anchor keeps this source.
+    anchor: Weak<Anchor>,
     waiting: AtomicUsize,
 }
 
@@ -45,18 +49,6 @@ struct Feed<T> {
     /// What it brought beyond the last answer.
     ready: VecDeque<T>,
     failed: Option<RemoteError>,
-}
-
-impl<T> Source<T> {
-    pub(super) fn new(stream: Items<T>) -> Self {
-        let feed = Feed { stream: Some(stream), ready: VecDeque::new(), failed: None };
-        Self { feed: Mutex::new(feed), begun: AtomicBool::new(false), waiting: AtomicUsize::new(0) }
-    }
-
-    /// Whether anything was asked of it.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Acquire)
-    }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Source<T> {
@@ -77,6 +69,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source<T> {
         let node = request.line.node.clone();
         drop(request);
         self.begun.store(true, Ordering::Release);
+        // From now on its reader alone keeps it.
+        let anchored = self.anchor.upgrade().and_then(|anchor| anchor.lock().take());
+        drop(anchored);
         let fed = pin!(async {
             let mut feed = self.feed.lock().await;
             poll_fn(|cx| feed.poll_ready(cx, items)).await;
@@ -164,9 +159,21 @@ impl Drop for Waits<'_> {
 }
 
 /// A source as an object of its node.
-pub(super) struct Shared<T>(pub(super) Arc<Source<T>>);
+pub(super) struct Shared<T>(Arc<Source<T>>);
+
+impl<T> Shared<T> {
+    /// The source of what this stream brings, which lets go of the anchor once it is read from.
+    pub(super) fn new(stream: Items<T>, anchor: Weak<Anchor>) -> Self {
+        let feed = Mutex::new(Feed { stream: Some(stream), ready: VecDeque::new(), failed: None });
+        Self(Arc::new(Source { feed, begun: AtomicBool::new(false), anchor, waiting: AtomicUsize::new(0) }))
+    }
+}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Erased for Shared<T> {
+    fn interfaces(&self) -> &InterfaceSet {
+        super::interfaces()
+    }
+
     fn dispatch(&self, call: IncomingCall) -> Result<Handler, IncomingCall> {
         if call.method() != NEXT.id {
             return Err(call);

@@ -115,12 +115,12 @@ fn description(interface: &Interface) -> TokenStream {
         #(#constants)*
         const __METHODS: &[__rmi::Method] = &[#(#methods),*];
         const _: () = #distinct;
-        static __DESCRIPTOR: __rmi::InterfaceDescriptor = __rmi::InterfaceDescriptor {
-            name: __NAME,
-            path: ::core::concat!(::core::module_path!(), #path),
-            methods: __METHODS,
-            bases: &[#(#bases),*],
-        };
+        static __DESCRIPTOR: __rmi::InterfaceDescriptor = __rmi::InterfaceDescriptor::new(
+            __NAME,
+            ::core::concat!(::core::module_path!(), #path),
+            __METHODS,
+            &[#(#bases),*],
+        );
         __rmi::inventory::submit! { __rmi::Registered(&__DESCRIPTOR) }
     }
 }
