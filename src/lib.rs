@@ -170,14 +170,62 @@
 //! table. The call leaves over the link to the object's owner, which is dialled at the first call. The owner finds the
 //! object, decodes the arguments and runs the method: in the reader where the method has proved quick, else in a task.
 //! The result, or the method's own error, comes back as the reply; an error of the runtime as a refusal. Dropping the
-//! caller's future cancels the call: the method's future is dropped at its next await.
+//! caller's future cancels the call: the method's future is dropped at its next await, unless it is detached.
+//!
+//! # Calls that differ
+//!
+//! Options of methods stand in the trait ([`#[remote]`](macro@remote) has all of them), those of a caller in its
+//! reference ([`Remote::with`], [`CallOptions`]), and come first. [`Node::batch`] lets calls leave together.
+//!
+//! ```
+//! # use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+//! use rmi::{CallOptions, Node, Remote, remote};
+//!
+//! #[remote]
+//! pub trait Journal {
+//!     #[remote(oneway)] // comes back once it is on its way
+//!     async fn log(&self, line: &str) -> rmi::Result<()>;
+//!     #[remote(idempotent, timeout = "2s")] // may be sent again, and takes two seconds at most
+//!     async fn lines(&self) -> rmi::Result<u64>;
+//!     #[remote(blocking, detached)] // may block its thread, and ends whatever becomes of its caller
+//!     async fn rotate(&self) -> rmi::Result<()>;
+//! }
+//! # #[derive(Default)]
+//! # struct Pages(AtomicU64);
+//! # #[remote]
+//! # impl Journal for Pages {
+//! #     async fn log(&self, _line: &str) -> rmi::Result<()> { self.0.fetch_add(1, Ordering::Relaxed); Ok(()) }
+//! #     async fn lines(&self) -> rmi::Result<u64> { Ok(self.0.load(Ordering::Relaxed)) }
+//! #     async fn rotate(&self) -> rmi::Result<()> { self.0.store(0, Ordering::Relaxed); Ok(()) }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = Node::builder().listen("mem://journal").start().await?;
+//! # server.serve("journal", &Remote::<dyn Journal>::new(Pages::default()));
+//! # let node = Node::builder().start().await?;
+//! # let journal = Remote::<dyn Journal>::service(&node, server.endpoints()[0].clone(), "journal");
+//!
+//! let lines = node.batch(async {
+//!     for number in 0..100 {
+//!         journal.log(&format!("line {number}")).await?; // gathers: a hundred calls, one write
+//!     }
+//!     journal.lines().await // they leave when this begins to wait
+//! });
+//! assert_eq!(lines.await?, 100);
+//! let hurried = Remote::with(&journal, CallOptions::new().timeout(Duration::from_millis(500)).attempts(2));
+//! hurried.rotate().await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What is guaranteed
 //!
 //! - **At most once.** A call goes again only where it certainly did not run, unless its method is
 //!   `#[remote(idempotent)]`. [`RemoteError::certainty`] says of a failed one whether it ran.
 //! - **An end.** Every call ends: 5 s to connect, 30 s for a call unless set otherwise ([`Limits`], [`CallOptions`]).
-//!   Nested calls inherit the time that is left.
+//!   Nested calls inherit the time that is left. A `oneway` call ends for its caller once it is on its way.
+//! - **Restraint.** Calls go again after pauses that are drawn, never beyond their time, and no more of them than a
+//!   tenth of a node's calls and ten a second, beyond [`Limits::retries`]; to another member of a group each goes once besides.
 //! - **Order.** Calls of one node to one object begin in the order in which they were made; those to a group, in order for
 //!   each member alone.
 //! - **Lifetimes.** An exported object lives while a node holds a reference to it, a name is bound to it, or local code
@@ -192,6 +240,7 @@
 //!
 //! # What is not
 //!
+//! - A `oneway` call that is on its way when its connection is lost may be lost with it, and nobody is told.
 //! - A call whose answer was lost with its link may have run: [`Certainty::Unknown`].
 //! - The fields of types that travel by copy are not versioned: both sides must be built from the same definition, as
 //!   with any postcard data. Adding a method breaks nobody; changing one is a

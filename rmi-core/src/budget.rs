@@ -68,8 +68,9 @@ impl Budget {
     pub(crate) fn draw(&mut self, least: Duration, most: Duration) -> Duration {
         self.draws += 1;
         let chance = FixedState::with_seed(self.seed).hash_one(self.draws) >> 32;
-        let range = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::from(u32::MAX));
-        least + Duration::from_micros((u128::from(range + 1) * u128::from(chance) >> 32) as u64)
+        let range = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or_else(|_| u64::from(u32::MAX));
+        let over_least = (u128::from(range) + 1) * u128::from(chance);
+        least + Duration::from_micros((over_least >> 32) as u64)
     }
 }
 

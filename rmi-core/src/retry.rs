@@ -19,7 +19,8 @@ pub(crate) struct Retries {
     idempotent: bool,
     /// The reference has a name, which may be looked up anew.
     named: bool,
-    /// How many others there are to take the call where one is overloaded: each is asked once.
+    /// How many others there are to take the call: each is asked once, whatever the budget, also where one is
+    /// overloaded.
     others: u32,
     /// How many attempts are left.
     left: u32,
@@ -55,7 +56,8 @@ impl Retries {
             return None;
         }
         self.left -= 1;
-        self.others -= u32::from(error.kind() == ErrorKind::Overloaded);
+        let goes_elsewhere = self.others > 0;
+        self.others = self.others.saturating_sub(1);
         let is_unsent = error.certainty() == Certainty::NotSent;
         let pause = if is_first && is_unsent {
             // Another link may be there.
@@ -70,8 +72,10 @@ impl Retries {
             return None;
         }
         // What never left this node cost its server nothing, and the dial that it waits for is one for
-        // all callers; looking a name up anew is a call.
-        let is_free = is_unsent && matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::Shutdown);
+        // all callers; looking a name up anew is a call. Another member has not felt the call yet, and there are
+        // only so many.
+        let is_idle = is_unsent && matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::Shutdown);
+        let is_free = goes_elsewhere || is_idle;
         if !is_free && !budget.take() {
             tracing::debug!(%error, "the call does not go again: too many of this node's calls do");
             return None;
@@ -165,6 +169,15 @@ mod tests {
             |certainty| retries.again(&error(ErrorKind::Overloaded, certainty), Time::START, &mut full()).is_some();
         assert!(!goes(Certainty::Unknown));
         assert_eq!([(); 3].map(|()| goes(Certainty::NotExecuted)), [true, true, false]);
+    }
+
+    #[test]
+    fn a_call_goes_to_each_of_the_others_whatever_the_budget() {
+        let mut empty = Budget::new(0, 7);
+        let lost = error(ErrorKind::ConnectionLost, Certainty::Unknown);
+        let mut retries = retries(true, true).with_others(2);
+        let mut goes = || retries.again(&lost, Time::START, &mut empty).is_some();
+        assert_eq!([(); 3].map(|()| goes()), [true, true, false]);
     }
 
     #[test]

@@ -107,13 +107,12 @@ impl Stub {
     /// Dropping the future takes the call back. Once it has come back nothing does.
     pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
         let mut encoded = marshal(encode);
-        let mut attempt = self.attempt(method, None, passes_stream(&encoded));
+        let mut attempt = self.attempt(method, None, &encoded);
         let mut retries = None;
         loop {
             let Err(error) = attempt.send(encoded).await else { return Ok(()) };
             let retries = retries.get_or_insert_with(|| self.retries(&attempt));
-            self.prepare_again(&mut attempt, retries, error).await?;
-            encoded = marshal(encode);
+            encoded = self.prepare_again(&mut attempt, retries, error, encode).await?;
         }
     }
 
@@ -163,9 +162,10 @@ impl Stub {
     }
 
     /// The first attempt of a call that may have to wait for its way.
-    fn attempt(&self, method: &'static Method, callee: Option<Callee>, passes_stream: bool) -> Attempt<'_> {
+    fn attempt(&self, method: &'static Method, callee: Option<Callee>, encoded: &Marshalled) -> Attempt<'_> {
         let callee = self.callee_of(callee);
         let now = callee.node().now();
+        let passes_stream = encoded.1.as_ref().is_ok_and(|references| references.iter().any(is_stream));
         let (deadline, depth) = self.time_and_depth(callee.node(), now, method, passes_stream);
         Attempt { stub: self, method, callee, now, deadline, depth }
     }
@@ -177,7 +177,7 @@ impl Stub {
         (encoded, callee): (Marshalled, Option<Callee>),
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
-        let attempt = self.attempt(method, callee, passes_stream(&encoded));
+        let attempt = self.attempt(method, callee, &encoded);
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -208,12 +208,7 @@ impl Stub {
     ) -> Result<Answer<'a>, RemoteError> {
         let mut retries = self.retries(&attempt);
         loop {
-            self.prepare_again(&mut attempt, &mut retries, error.clone()).await?;
-            let encoded = marshal(encode);
-            if encoded.1.is_err() {
-                // A stream among the arguments has been read from: the call does not go again.
-                return Err(self.give_up(&attempt, &mut retries, error));
-            }
+            let encoded = self.prepare_again(&mut attempt, &mut retries, error, encode).await?;
             error = match attempt.go(encoded).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -241,7 +236,7 @@ impl Stub {
         }
     }
 
-    /// Waits until the call may go again; a name is looked up anew meanwhile.
+    /// Waits until the call may go again, and encodes its arguments anew; a name is looked up meanwhile.
     ///
     /// # Errors
     ///
@@ -251,7 +246,8 @@ impl Stub {
         attempt: &mut Attempt<'_>,
         retries: &mut Retries,
         error: RemoteError,
-    ) -> Result<(), RemoteError> {
+        encode: &mut Encode<'_>,
+    ) -> Result<Marshalled, RemoteError> {
         let node = attempt.callee.node().clone();
         attempt.handle_failure(&error);
         let again = retries.again(&error, node.now(), &mut node.budget());
@@ -261,15 +257,20 @@ impl Stub {
             Destination::Callee(_) | Destination::Named(_) if pause.is_zero() => {}
             Destination::Callee(_) | Destination::Named(_) => tokio::time::sleep(pause).await,
         }
-        if let Err(end) = self.look_up_again(attempt, error).await {
+        if let Err(end) = self.look_up_again(attempt, &error).await {
             return Err(self.give_up(attempt, retries, end));
         }
         (attempt.now, attempt.callee) = (node.now(), self.destination.callee());
-        Ok(())
+        let encoded = marshal(encode);
+        if encoded.1.is_err() {
+            // A stream among the arguments has been read from: the call does not go again.
+            return Err(self.give_up(attempt, retries, error));
+        }
+        Ok(encoded)
     }
 
     /// Looks the name up anew that an attempt went by, if it did.
-    async fn look_up_again(&self, failed: &Attempt<'_>, error: RemoteError) -> Result<(), RemoteError> {
+    async fn look_up_again(&self, failed: &Attempt<'_>, error: &RemoteError) -> Result<(), RemoteError> {
         let (Destination::Named(named), Callee::Object(import)) = (&self.destination, &failed.callee) else {
             return Ok(());
         };
@@ -277,11 +278,11 @@ impl Stub {
         match resolving.await {
             // The owner itself says so, and its name leads nowhere else.
             Ok(Ok(false)) if error.kind() == ErrorKind::NoSuchObject && error.certainty() == Certainty::NotExecuted => {
-                Err(error)
+                Err(error.clone())
             }
             // The registry may be back, or the name be bound again, until the call is given up.
             Ok(Ok(_) | Err(_)) => Ok(()),
-            Err(_) => Err(error),
+            Err(_) => Err(error.clone()),
         }
     }
 
@@ -290,8 +291,7 @@ impl Stub {
     /// asked for.
     fn time_and_depth(&self, node: &Node, now: Time, method: &Method, passes_stream: bool) -> (Time, u32) {
         let set = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
-        let default = if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout };
-        let own = set.unwrap_or(default);
+        let own = set.unwrap_or_else(|| if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout });
         match Current::inherited() {
             None => (now + own, 0),
             Some((left, depth)) => (now + left.map_or(own, |left| left.min(own)), depth.saturating_add(1)),
@@ -346,11 +346,6 @@ fn marshal(encode: &mut Encode<'_>) -> Marshalled {
 /// Whether arguments were encoded and pass no references.
 fn is_plain(references: &Result<Vec<Referent>, RemoteError>) -> bool {
     references.as_ref().is_ok_and(Vec::is_empty)
-}
-
-/// Whether a stream is among the arguments.
-fn passes_stream((_, references): &Marshalled) -> bool {
-    references.as_ref().is_ok_and(|references| references.iter().any(is_stream))
 }
 
 type Careful<'a> = Pin<Box<dyn Future<Output = Result<Answer<'a>, RemoteError>> + Send + 'a>>;

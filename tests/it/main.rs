@@ -4,7 +4,10 @@
 
 mod backpressure;
 mod balanced;
+mod batch;
+mod blocking;
 mod broken;
+mod bureau;
 mod bystander;
 mod bytes;
 mod cable;
@@ -12,6 +15,7 @@ mod calls;
 mod common;
 mod cut;
 mod deadlines;
+mod detached;
 mod dialled;
 mod examples;
 mod forged;
@@ -22,6 +26,7 @@ mod lifetime;
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod nat;
+mod oneway;
 mod order;
 mod overload;
 mod process;
@@ -29,6 +34,7 @@ mod raw;
 mod references;
 mod registry;
 mod relay;
+mod retries;
 mod shutdown;
 mod streams;
 mod twins;

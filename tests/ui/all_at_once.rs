@@ -5,7 +5,7 @@ trait Bank<T> {
     type Entry;
     fn balance(&self) -> rmi::Result<i64>;
     async fn deposit(&mut self, (from, amount): (String, i64));
-    #[remote(oneway)]
+    #[remote(fast)]
     async fn into(self) -> rmi::Result<i64>;
 }
 

@@ -186,7 +186,9 @@ mod tests {
             future.begin().await.leave().await;
             all.push(future);
         }
-        let ended = Handle::current().spawn_blocking(move || drop(ends.wait()));
+        let ended = Handle::current().spawn_blocking(move || {
+            ends.wait();
+        });
         timeout(PATIENCE, ended).await.unwrap().unwrap();
         for future in all {
             timeout(PATIENCE, future).await.unwrap();
