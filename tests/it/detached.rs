@@ -51,11 +51,12 @@ async fn a_detached_method_outlives_the_time_of_its_call_and_so_do_the_calls_tha
     clerk.keeper.holds(1).await;
     clerk.keeper.open();
     clerk.ends(1).await;
-    let mut added = 0;
-    while added == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        added = total.total().await.unwrap();
-    }
+    let added = async {
+        while total.total().await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon(added).await;
     at_rest(&[&client]).await;
 }
 

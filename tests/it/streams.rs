@@ -362,7 +362,7 @@ async fn an_error_is_the_last_item() {
     for expected in 0..100 {
         assert_eq!(soon(broken.next()).await.unwrap().unwrap(), expected);
     }
-    let error = soon(broken.next()).await.unwrap().unwrap_err();
+    let error = failure(soon(broken.next()).await.unwrap(), "Stream.next");
     assert_eq!((error.kind(), error.message()), (ErrorKind::Overloaded, "the well is dry"));
     assert!(soon(broken.next()).await.is_none(), "nothing follows");
     let mut failed = soon(studio.open()).await.unwrap();

@@ -46,7 +46,7 @@ pub(super) enum Way {
     Detour(Box<Detour>),
 }
 
-/// A way that is not that of an object held by a slot.
+/// A way that few objects have.
 pub(super) enum Detour {
     /// The owner cannot be dialled: calls go by the giver, who relays them.
     Relayed {

@@ -10,9 +10,14 @@ impl Node {
     /// to each link at once when the poll ends; so they do not wait for each other, nor for their answers.
     /// Its result is that of the future.
     ///
-    /// ```ignore
+    /// ```
+    /// # use futures_util::future::try_join_all;
+    /// # use rmi_core::Node;
+    /// # async fn read(node: &Node, value: impl AsyncFn(u32) -> rmi_core::Result<f64>) -> rmi_core::Result<Vec<f64>> {
     /// // A hundred calls, one write.
-    /// let values = node.batch(try_join_all((0..100).map(|of| sensor.value(of)))).await?;
+    /// let values = node.batch(try_join_all((0..100).map(|of| value(of)))).await?;
+    /// # Ok(values)
+    /// # }
     /// ```
     ///
     /// It is rarely needed: calls of many tasks gather by themselves. It helps one task that makes many calls

@@ -14,12 +14,14 @@ pub struct ObjectTable<T: ?Sized> {
     objects: HashTable<(Key, Weak<T>)>,
 }
 
-/// Half of an id. The ids in the table are random, and drawn by the node: it is as good as a hash of them, and
-/// the same for no two of them.
+/// Both halves of an id in one. The ids in the table are random, and drawn by the node: it is as good as a hash
+/// of them, and the same for no two of them. One half alone would not do: each has bits that are the same in
+/// all ids (RFC 9562, version 4), and the table goes by the lowest and the highest.
 type Key = u64;
 
 fn key(id: &ObjectId) -> Key {
-    (u128::from_be_bytes(id.to_bytes()) >> 64) as Key
+    let id = u128::from_be_bytes(id.to_bytes());
+    (id >> 64) as Key ^ id as Key
 }
 
 impl<T: ?Sized> Default for ObjectTable<T> {
@@ -89,6 +91,13 @@ mod tests {
         assert!(table.get(&id).is_none());
         table.remove(&id);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn no_bit_of_a_key_is_the_same_for_all_ids() {
+        let keys: Vec<_> = (0..200).map(|_| key(&ObjectId::random())).collect();
+        let (set, unset) = keys.iter().fold((0, 0), |(set, unset), key| (set | key, unset | !key));
+        assert_eq!((set, unset), (u64::MAX, u64::MAX), "two of 64 coins that fall alike 200 times");
     }
 
     #[test]

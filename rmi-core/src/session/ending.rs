@@ -1,6 +1,6 @@
 //! How a link ends: closing, goodbye, loss; and how another takes its place.
 
-use super::{Event, Lost, Phase, Session, cut, references::Imports, sent::SentLog};
+use super::{Event, Lost, Phase, Session, cut, imports::Imports, sent::SentLog};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     wire::{Closing, Goodbye, Kind, LinkId, Merge, Message},

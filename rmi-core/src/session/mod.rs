@@ -21,6 +21,7 @@ mod effects;
 mod ending;
 mod handshake;
 mod holding;
+mod imports;
 mod intake;
 mod keepalive;
 mod lanes;
@@ -42,9 +43,10 @@ use self::{
     calls::CallsMade,
     credit::{ReceiveCredit, SendCredit},
     definitions::{Given, Learnt},
+    imports::Imports,
     keepalive::{Keepalive, Silence},
     outbox::Outbox,
-    references::{Exports, Imports},
+    references::Exports,
     resume::{Lineage, Suspended},
     sent::{Receipts, SentLog},
     served::CallsServed,

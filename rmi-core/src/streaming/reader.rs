@@ -172,6 +172,8 @@ async fn pull<T: DeserializeOwned + 'static>(stub: Arc<Stub>, items: u32) -> Res
     let mut from = answer.decoder(references);
     let decoded = item::decode(&mut from, items as usize);
     match decoded.and_then(|batch| from.finish().map(|()| batch)) {
+        // What the writer ended it with says what of, too.
+        Ok((items, Some(End::Failed(error)))) => Ok((items, Some(End::Failed(answer.name(error))))),
         Ok(batch) => Ok(batch),
         Err(error) => Err(answer.name(error.with_certainty(Certainty::Executed))),
     }
