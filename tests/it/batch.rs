@@ -153,6 +153,16 @@ async fn calls_of_a_batch_leave_in_one_write() {
 }
 
 #[tokio::test]
+async fn calls_that_come_together_again_and_again_leave_in_one_write_each_time() {
+    let scene = Scene::new().await;
+    let round = || async { drop(soon(join_all((0..4).map(|_| scene.held.total()))).await) };
+    assert_eq!(scene.writes(round()).await, 2, "the first was alone before");
+    for _ in 0..3 {
+        assert_eq!(scene.writes(round()).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_batch_that_awaits_an_answer_goes_on() {
     let scene = Scene::new().await;
     let Scene { client, meter, .. } = &scene;

@@ -107,7 +107,8 @@ impl<O: Kept> Link<O> {
     }
 
     /// A lone caller writes to the socket itself. From the second call in flight on, frames gather
-    /// while other tasks run, and the driver writes them together. In a batch they wait for its poll to end.
+    /// while other tasks run, and the driver writes them together; so does the first one after such calls.
+    /// In a batch they wait for its poll to end.
     fn flush_soon(&self, locked: &mut Locked<O>) {
         if batch::gathers()
             && let Some(link) = self.own.upgrade()
@@ -116,7 +117,10 @@ impl<O: Kept> Link<O> {
             locked.batch = None;
             return batch::gather(link);
         }
-        self.flush(locked, locked.session.counts().made <= 1);
+        let is_alone = locked.session.counts().made <= 1;
+        // Where calls come together, the first of the next ones is not alone for long.
+        let came_together = std::mem::replace(&mut locked.come_together, !is_alone);
+        self.flush(locked, is_alone && !came_together);
     }
 
     /// Writes what waits, at once if nobody is about to, or lets the driver do so.

@@ -130,6 +130,8 @@ struct Locked<O> {
     batch: Option<Time>,
     /// The socket took nothing more: what is added waits for nobody knows how long.
     is_full: bool,
+    /// Whether the last call was made beside others.
+    come_together: bool,
     /// The peer is there again, as somebody has seen: it may be dialled at once.
     hasty: bool,
     /// When the driver will look at the time again.
@@ -181,6 +183,7 @@ impl<O: Kept> Link<O> {
                 flushing: false,
                 batch: None,
                 is_full: false,
+                come_together: false,
                 hasty: false,
                 armed: Time::START,
                 closing: None,
