@@ -32,6 +32,7 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::host::no_such_method;
 pub use self::{
     builder::{NodeBuilder, NodeError},
     policy::{DialPolicy, RelayPolicy},
@@ -45,6 +46,7 @@ use crate::{
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
     import::Import,
+    interceptor::Interceptors,
     limits::Limits,
     object::{Leases, ObjectTable},
     referent::{Erased, Object, Referent},
@@ -83,6 +85,7 @@ pub(crate) struct Inner {
     transports: Transports,
     policy: DialPolicy,
     relay_policy: RelayPolicy,
+    interceptors: Interceptors,
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     /// All links, by their numbers.
@@ -314,6 +317,11 @@ impl Node {
 
     pub(crate) fn relay_policy(&self) -> &RelayPolicy {
         &self.0.relay_policy
+    }
+
+    #[inline]
+    pub(crate) fn interceptors(&self) -> &Interceptors {
+        &self.0.interceptors
     }
 
     pub(crate) fn now(&self) -> Time {
