@@ -164,6 +164,12 @@
 //! # }
 //! ```
 //!
+//! # Around calls
+//!
+//! An [`Interceptor`] stands around each call that a node makes or serves: for access control, logs, metrics, retries.
+//! [`CallOptions::metadata`] goes with a call, [`CallOptions::baggage`] with those nested in it too; the method finds both
+//! in its [`Context`]. Each call is a span of `tracing`, of the target `rmi::call`.
+//!
 //! # The life of a call
 //!
 //! The stub encodes the arguments with the postcard format; a `Remote` among them goes into the message's reference
@@ -253,9 +259,9 @@ pub use rmi_core::endpoint::{Endpoint, EndpointError};
 pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
-    AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Limits, Node, NodeBuilder,
-    NodeError, NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote, RemoteError, Result, StreamSender,
-    Streaming, WeakRemote,
+    AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Interceptor, Invocation,
+    Limits, Next, Node, NodeBuilder, NodeError, NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote,
+    RemoteError, Reply, Result, Side, StreamSender, Streaming, WeakRemote, async_trait,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

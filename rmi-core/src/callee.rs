@@ -6,7 +6,7 @@ use crate::{
     balance::{Balanced, Turn},
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
-    id::{ObjectId, fnv1a64},
+    id::{NodeId, ObjectId, fnv1a64},
     import::{Import, Start},
     interface::Method,
     node::Node,
@@ -14,7 +14,8 @@ use crate::{
     referent::{Referent, Service},
     session::{MethodRef, StartCall},
     time::Time,
-    wire::{Encoded, Target},
+    transport::PeerAddr,
+    wire::{Encoded, Extras, Target},
 };
 
 /// Between the starts of dials to several endpoints, and for the handshake's way back.
@@ -39,8 +40,18 @@ pub(crate) struct Ready<'a> {
     pub(crate) references: Vec<Referent>,
     /// When it was made.
     pub(crate) now: Time,
+    pub(crate) terms: &'a Terms,
+}
+
+/// What a call is given on its way.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    /// When it has to end.
     pub(crate) deadline: Time,
+    /// How many calls it is nested in.
     pub(crate) depth: u32,
+    /// Its trace and its metadata.
+    pub(crate) extras: Option<Arc<Extras>>,
 }
 
 impl Callee {
@@ -63,6 +74,32 @@ impl Callee {
         }
     }
 
+    /// The object, where it is one.
+    fn import(&self) -> Option<&Arc<Import>> {
+        match self {
+            Self::Object(import) => Some(import),
+            Self::Member(turn) => Some(turn.import()),
+            Self::Service(_) | Self::Nobody(_) => None,
+        }
+    }
+
+    /// The node of the object.
+    pub(crate) fn owner(&self) -> Option<NodeId> {
+        self.import().map(|import| import.owner())
+    }
+
+    pub(crate) fn object(&self) -> Option<ObjectId> {
+        self.import().map(|import| import.id())
+    }
+
+    /// Where the peer was seen that calls go to, if there is a connection.
+    pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
+        match self {
+            Self::Service(service) => service.node.open_link_at(&service.endpoint).map(|link| link.peer_addr()),
+            callee => callee.import().and_then(|import| import.peer_addr()),
+        }
+    }
+
     pub(crate) fn describe_object(&self) -> String {
         match self {
             Self::Object(import) => import.id().to_string(),
@@ -72,7 +109,7 @@ impl Callee {
         }
     }
 
-    fn describe_peer(&self) -> Option<String> {
+    pub(crate) fn describe_peer(&self) -> Option<String> {
         match self {
             Self::Object(import) => Some(import.describe_peer()),
             Self::Service(service) => Some(service.endpoint.to_string()),
@@ -89,7 +126,7 @@ impl Callee {
 
     /// Starts a call as soon as there is a way.
     pub(crate) async fn start(&self, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-        let (node, now, deadline) = (call.node, call.now, call.deadline);
+        let (node, now, deadline) = (call.node, call.now, call.terms.deadline);
         // A dial ends by itself; what waits behind others that dial ends a little later.
         let mut connected = now + node.limits().connect_timeout + CONNECT_SLACK;
         if matches!(self, Self::Member(_)) {
@@ -136,7 +173,7 @@ impl Callee {
 }
 
 fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
-    let Ready { method, node, order, payload, references, deadline, depth, .. } = call;
+    let Ready { method, node, order, payload, references, terms, .. } = call;
     let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
     let call = StartCall {
         target,
@@ -144,9 +181,10 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
         method: MethodRef { id: method.id, fingerprint: method.fingerprint, name: method },
         references: passed,
         payload,
-        deadline: Some(deadline),
-        depth,
+        deadline: Some(terms.deadline),
+        depth: terms.depth,
         relayed: false,
+        extras: terms.extras.clone(),
     };
     // Later than `now` of the call, where it waited for its way: the time left must be true.
     let key = link.start_call(node.now(), call)?;

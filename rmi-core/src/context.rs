@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use crate::{
     connection::Served,
     id::NodeId,
     skeleton::{Handler, Line},
     time::Time,
     transport::PeerAddr,
+    wire::Extras,
 };
 
 thread_local! {
@@ -26,16 +29,48 @@ pub(crate) struct Current {
     pub(crate) line: Arc<Line>,
     pub(crate) deadline: Option<Time>,
     pub(crate) depth: u32,
+    pub(crate) extras: Option<Arc<Extras>>,
+}
+
+/// What a call inherits from the one that runs now.
+pub(crate) struct Inherited {
+    /// What that one has left, if it does not take for ever.
+    pub(crate) left: Option<Duration>,
+    /// How deep the call is nested.
+    pub(crate) depth: u32,
+    /// The trace and the metadata of the outer call.
+    extras: Option<Arc<Extras>>,
+}
+
+impl Inherited {
+    /// The extras of a call that has these of its own.
+    pub(crate) fn join(&self, own: Option<&Arc<Extras>>) -> Option<Arc<Extras>> {
+        let Some(outer) = &self.extras else { return own.cloned() };
+        if own.is_none() && outer.all_travels() {
+            return Some(outer.clone());
+        }
+        let mut joined = own.map_or_else(Extras::default, |own| Extras::clone(own));
+        joined.inherit(outer);
+        (!joined.is_empty()).then(|| Arc::new(joined))
+    }
 }
 
 impl Current {
-    /// When the call that runs now has to end and how deep it is nested; none and 0 outside of
-    /// every handler. The deadline is one of the clock of the node that serves it.
-    pub(crate) fn inherited() -> Option<(Option<Duration>, u32)> {
+    /// The call that runs now carries this from now on.
+    pub(crate) fn set_extras(extras: Option<Arc<Extras>>) {
+        CURRENT.with_borrow_mut(|current| {
+            if let Some(current) = current {
+                current.extras = extras;
+            }
+        });
+    }
+
+    /// What a call made now inherits; none outside of every handler.
+    pub(crate) fn inherited() -> Option<Inherited> {
         CURRENT.with_borrow(|current| {
             let current = current.as_ref()?;
             let left = current.deadline.map(|deadline| deadline.since(current.line.link.clock().now()));
-            Some((left, current.depth))
+            Some(Inherited { left, depth: current.depth.saturating_add(1), extras: current.extras.clone() })
         })
     }
 }
@@ -74,6 +109,25 @@ impl Context {
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.current.deadline.map(|deadline| deadline.since(self.current.line.link.clock().now()))
+    }
+
+    /// What the call carries of this name: set by its caller with
+    /// [`CallOptions::metadata`](crate::CallOptions::metadata) or as baggage, or added by an interceptor.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<Bytes> {
+        self.current.extras.as_ref()?.get(name).cloned()
+    }
+
+    /// All that the call carries: names and values.
+    pub fn metadata_entries(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.current.extras.iter().flat_map(|extras| extras.entries())
+    }
+
+    /// The trace that the call belongs to, where its caller has told one: trace id (16 bytes), span id of the
+    /// caller (8), flags (1), as in the W3C's `traceparent`. Calls made by the method carry it on.
+    #[must_use]
+    pub fn trace(&self) -> Option<[u8; 25]> {
+        self.current.extras.as_ref()?.trace
     }
 
     /// How many calls this one is nested in: 0 where it was made outside of every handler.

@@ -302,6 +302,13 @@ pub fn interfaces() -> impl Iterator<Item = &'static InterfaceDescriptor> {
     inventory::iter::<Registered>.into_iter().map(|registered| registered.0)
 }
 
+/// The method of this id, of any interface of this program.
+pub(crate) fn method(id: MethodId) -> Option<&'static Method> {
+    static METHODS: OnceLock<hashbrown::HashMap<MethodId, &'static Method>> = OnceLock::new();
+    let all = || interfaces().flat_map(|interface| interface.methods).map(|method| (method.id, method)).collect();
+    METHODS.get_or_init(all).get(&id).copied()
+}
+
 /// Two interfaces of this program that have one name, if there are any: a peer could not tell
 /// them apart.
 #[must_use]

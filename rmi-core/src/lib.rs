@@ -35,6 +35,7 @@ mod callee;
 mod context;
 mod gate;
 mod import;
+mod interceptor;
 pub mod interface;
 pub mod marshal;
 mod memory;
@@ -51,10 +52,13 @@ mod streaming;
 pub mod stub;
 
 pub use any::AnyRemote;
+/// For implementations of [`Interceptor`].
+pub use async_trait::async_trait;
 pub use balance::{Balance, Group};
 pub use context::Context;
 pub use error::{Certainty, ErrorKind, RemoteError, Result};
 pub use id::{NodeId, ObjectId};
+pub use interceptor::{Interceptor, Invocation, Next, Reply, Side};
 pub use limits::Limits;
 pub use named::Resolve;
 pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats, RelayPolicy};

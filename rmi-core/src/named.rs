@@ -10,6 +10,7 @@ use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     import::Import,
+    node::Node,
     object::InterfaceSet,
     referent::Referent,
 };
@@ -34,6 +35,7 @@ pub(crate) struct Named {
     owner: NodeId,
     id: ObjectId,
     interfaces: InterfaceSet,
+    node: Node,
     current: Mutex<Arc<Import>>,
     resolver: Arc<dyn Resolve>,
     /// One look-up at a time, for all calls that need it.
@@ -46,6 +48,7 @@ impl Named {
             owner: first.owner(),
             id: first.id(),
             interfaces: first.interfaces().clone(),
+            node: first.node().clone(),
             current: Mutex::new(first),
             resolver,
             turn: tokio::sync::Mutex::default(),
@@ -55,6 +58,11 @@ impl Named {
     /// The owner and the id of the object first found: what the reference is equal by.
     pub(crate) fn identity(&self) -> (NodeId, ObjectId) {
         (self.owner, self.id)
+    }
+
+    #[inline]
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     pub(crate) fn interfaces(&self) -> &InterfaceSet {

@@ -1,6 +1,10 @@
 //! How a call is made, where that differs from the default.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::wire::Extras;
 
 /// Options for the calls of one reference, given to [`Remote::with`](crate::Remote::with). A call
 /// of a local object has none: it is not sent.
@@ -24,13 +28,14 @@ pub struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: Option<bool>,
     pub(crate) attempts: Option<u32>,
+    pub(crate) extras: Option<Arc<Extras>>,
 }
 
 impl CallOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { timeout: None, idempotent: None, attempts: None }
+        Self { timeout: None, idempotent: None, attempts: None, extras: None }
     }
 
     /// The time for each call, from its start to its answer, all attempts together.
@@ -54,6 +59,31 @@ impl CallOptions {
     #[must_use]
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
+        self
+    }
+
+    /// Metadata that each call carries, in place of what it had of this name: read by the method as
+    /// [`Context::metadata`](crate::Context::metadata), and by interceptors on both sides.
+    ///
+    /// A call carries at most 256 entries, and 8 KiB of names and values; with more, or with an empty name, it
+    /// fails as [`Certainty::NotSent`](crate::Certainty::NotSent). No name begins with `+`, which marks baggage.
+    #[must_use]
+    pub fn metadata(self, name: &str, value: impl Into<Bytes>) -> Self {
+        self.with_entry(name, value.into(), false)
+    }
+
+    /// Metadata that goes on with the calls that the method makes, and with those nested in them.
+    ///
+    /// ```
+    /// let for_tenant = rmi_core::CallOptions::new().baggage("tenant", "blue");
+    /// ```
+    #[must_use]
+    pub fn baggage(self, name: &str, value: impl Into<Bytes>) -> Self {
+        self.with_entry(name, value.into(), true)
+    }
+
+    fn with_entry(mut self, name: &str, value: Bytes, baggage: bool) -> Self {
+        Arc::make_mut(self.extras.get_or_insert_default()).set(name, value, baggage);
         self
     }
 }

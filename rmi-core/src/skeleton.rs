@@ -2,16 +2,19 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
+use tokio::sync::oneshot;
+
 use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
     id::{Fingerprint, MethodId},
+    interceptor::{Answered, Reply},
     interface::{Manner, Method},
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
     node::Node,
     referent::Referent,
     session::{Cost, ServedId},
-    wire::{Outcome, Payload},
+    wire::{Encoded, Outcome, Payload},
 };
 
 /// A method that runs, and answers its call.
@@ -115,20 +118,40 @@ impl fmt::Debug for Request {
 /// Answers one call, once. Dropped without an answer it says that the method was cancelled.
 pub struct Responder {
     line: Arc<Line>,
-    id: ServedId,
-    answered: bool,
+    to: To,
+}
+
+/// Who gets an answer.
+enum To {
+    /// The caller, by the id of its call.
+    Caller(ServedId),
+    /// The interceptors around the method.
+    Interceptors(oneshot::Sender<Answered>),
+    /// It has it.
+    Nobody,
 }
 
 impl Responder {
     pub(crate) fn new(line: Arc<Line>, id: ServedId) -> Self {
-        Self { line, id, answered: false }
+        Self { line, to: To::Caller(id) }
+    }
+
+    pub(crate) fn into_sink(line: Arc<Line>, sink: oneshot::Sender<Answered>) -> Self {
+        Self { line, to: To::Interceptors(sink) }
     }
 
     /// Answers with an error of the runtime.
     pub fn refuse(mut self, error: RemoteError) {
-        self.answered = true;
-        let id = self.id;
-        self.line.link.act(|session| session.refuse(id, error));
+        match self.take() {
+            To::Caller(id) => self.line.link.act(|session| session.refuse(id, error)),
+            // They may have gone meanwhile.
+            To::Interceptors(sink) => drop(sink.send(Err(error))),
+            To::Nobody => {}
+        }
+    }
+
+    fn take(&mut self) -> To {
+        std::mem::replace(&mut self.to, To::Nobody)
     }
 
     /// Answers with what the method returned. A result that cannot be encoded becomes a refusal.
@@ -136,35 +159,34 @@ impl Responder {
         let mut out = ArgumentEncoder::new();
         let outcome = encode(&mut out);
         let (mut payload, references) = out.finish();
-        let references = references.and_then(|references| {
-            references
-                .iter()
-                .map(|referent| referent.pass(&self.line.node, &self.line.link))
-                .collect::<Result<Vec<_>, _>>()
-        });
         match references {
-            Ok(references) => {
-                self.answered = true;
-                let id = self.id;
-                self.line.link.act(|session| session.reply(id, outcome, references, &mut payload));
-            }
+            Ok(references) => match self.take() {
+                To::Caller(id) => self.reply(id, outcome, &mut payload, &references),
+                To::Interceptors(sink) => drop(sink.send(Ok(Reply::here(outcome, payload.take(), references)))),
+                To::Nobody => {}
+            },
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
         }
         recycle(payload);
     }
-}
 
-impl Responder {
-    /// Answers with what another node has answered.
-    pub(crate) fn pass_on(mut self, outcome: Outcome, payload: Payload, references: &[Referent]) {
+    fn reply(&self, id: ServedId, outcome: Outcome, payload: &mut Encoded, references: &[Referent]) {
         let passed = references.iter().map(|referent| referent.pass(&self.line.node, &self.line.link));
         match passed.collect::<Result<Vec<_>, _>>() {
-            Ok(references) => {
-                self.answered = true;
-                let id = self.id;
-                self.line.link.act(|session| session.reply(id, outcome, references, &mut payload.into()));
+            Ok(references) => self.line.link.act(|session| session.reply(id, outcome, references, payload)),
+            Err(error) => {
+                let error = error.with_certainty(Certainty::Executed);
+                self.line.link.act(|session| session.refuse(id, error));
             }
-            Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
+        }
+    }
+
+    /// Answers with what another node has answered.
+    pub(crate) fn pass_on(mut self, outcome: Outcome, payload: Payload, references: Vec<Referent>) {
+        match self.take() {
+            To::Caller(id) => self.reply(id, outcome, &mut payload.into(), &references),
+            To::Interceptors(sink) => drop(sink.send(Ok(Reply::here(outcome, payload, references)))),
+            To::Nobody => {}
         }
     }
 }
@@ -172,10 +194,11 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         // A panic unwinds through here first, and is told by who catches it.
-        if !self.answered && !std::thread::panicking() {
+        if let To::Caller(id) = self.to
+            && !std::thread::panicking()
+        {
             let message = "the method was dropped before it ended";
             let error = RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed);
-            let id = self.id;
             self.line.link.act(|session| session.refuse(id, error));
         }
     }
@@ -183,6 +206,6 @@ impl Drop for Responder {
 
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("call", &self.id).finish_non_exhaustive()
+        f.debug_struct("Responder").finish_non_exhaustive()
     }
 }

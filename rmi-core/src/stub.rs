@@ -10,7 +10,7 @@ use std::{
 use crate::{
     answer::Answer,
     balance::Balanced,
-    callee::{Callee, Ready},
+    callee::{Callee, Ready, Terms},
     connection::AtOnce,
     context::Current,
     error::{Certainty, ErrorKind, RemoteError},
@@ -68,6 +68,21 @@ impl Destination {
 }
 
 impl Stub {
+    /// The node that it belongs to.
+    #[inline]
+    pub(crate) fn node(&self) -> &Node {
+        match &self.destination {
+            Destination::Callee(callee) => callee.node(),
+            Destination::Named(named) => named.node(),
+            Destination::Balanced(balanced) => balanced.group().node(),
+        }
+    }
+
+    /// Whether a call may run more than once.
+    pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
+        self.options.as_ref().and_then(|options| options.idempotent).unwrap_or(method.idempotent)
+    }
+
     /// A stub for an object of another node, or for a service; `None` for a local object.
     pub(crate) fn new(referent: &Referent, options: CallOptions) -> Option<Arc<Self>> {
         let destination = match referent {
@@ -106,8 +121,20 @@ impl Stub {
     ///
     /// Dropping the future takes the call back. Once it has come back nothing does.
     pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
-        let mut encoded = marshal(encode);
-        let mut attempt = self.attempt(method, None, &encoded);
+        if self.is_intercepted(method) {
+            return Box::pin(self.send_intercepted(method, encode)).await;
+        }
+        let encoded = marshal(encode);
+        self.send_on(self.attempt(method, None, &encoded), encoded, encode).await
+    }
+
+    /// The same, for as long as it may go.
+    pub(crate) async fn send_on(
+        &self,
+        mut attempt: Attempt<'_>,
+        mut encoded: Marshalled,
+        encode: &mut Encode<'_>,
+    ) -> Result<(), RemoteError> {
         let mut retries = None;
         loop {
             let Err(error) = attempt.send(encoded).await else { return Ok(()) };
@@ -151,9 +178,13 @@ impl Stub {
 
     fn at_once<'a>(&self, waker: &'a Waker, method: &'static Method, payload: &'a mut Encoded) -> AtOnce<'a> {
         let timeout = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
-        let (left, depth) = Current::inherited().map_or((None, 0), |(left, depth)| (left, depth.saturating_add(1)));
+        let own = self.options.as_ref().and_then(|options| options.extras.as_ref());
+        let (left, depth, extras) = match Current::inherited() {
+            None => (None, 0, own.cloned()),
+            Some(inherited) => (inherited.left, inherited.depth, inherited.join(own)),
+        };
         let method = MethodRef { id: method.id, fingerprint: method.fingerprint, name: method };
-        AtOnce { method, payload, timeout, left, depth, waker }
+        AtOnce { method, payload, timeout, left, depth, extras, waker }
     }
 
     /// Whom a call was for that was started at once.
@@ -165,9 +196,8 @@ impl Stub {
     fn attempt(&self, method: &'static Method, callee: Option<Callee>, encoded: &Marshalled) -> Attempt<'_> {
         let callee = self.callee_of(callee);
         let now = callee.node().now();
-        let passes_stream = encoded.1.as_ref().is_ok_and(|references| references.iter().any(is_stream));
-        let (deadline, depth) = self.time_and_depth(callee.node(), now, method, passes_stream);
-        Attempt { stub: self, method, callee, now, deadline, depth }
+        let terms = self.terms(callee.node(), now, method, passes_stream(encoded));
+        Attempt { stub: self, method, callee, now, terms }
     }
 
     /// A call that may have to wait for its way.
@@ -178,6 +208,16 @@ impl Stub {
         encode: &mut Encode<'_>,
     ) -> Result<Answer<'a>, RemoteError> {
         let attempt = self.attempt(method, callee, &encoded);
+        self.call_on(attempt, encoded, encode).await
+    }
+
+    /// A call that goes for as long as it may.
+    pub(crate) async fn call_on<'a>(
+        &'a self,
+        attempt: Attempt<'a>,
+        encoded: Marshalled,
+        encode: &mut Encode<'_>,
+    ) -> Result<Answer<'a>, RemoteError> {
         match attempt.go(encoded).await {
             Ok(answer) => Ok(answer),
             Err(error) => self.call_again(attempt, error, encode).await,
@@ -194,8 +234,9 @@ impl Stub {
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.callee_of(recourse.callee);
         let now = callee.node().now();
-        let (_, depth) = self.time_and_depth(callee.node(), now, method, false);
-        let attempt = Attempt { stub: self, method, callee, now, deadline: recourse.deadline, depth };
+        let mut terms = self.terms(callee.node(), now, method, false);
+        terms.deadline = recourse.deadline;
+        let attempt = Attempt { stub: self, method, callee, now, terms };
         self.call_again(attempt, error, encode).await
     }
 
@@ -220,9 +261,9 @@ impl Stub {
     fn retries(&self, first: &Attempt<'_>) -> Retries {
         let node = first.callee.node();
         let options = self.options.as_deref();
-        let idempotent = options.and_then(|options| options.idempotent).unwrap_or(first.method.idempotent);
+        let idempotent = self.is_idempotent(first.method);
         let attempts = options.and_then(|options| options.attempts).unwrap_or(u32::MAX);
-        let until = first.deadline.min(node.now() + node.limits().connect_timeout);
+        let until = first.terms.deadline.min(node.now() + node.limits().connect_timeout);
         let named = matches!(self.destination, Destination::Named(_) | Destination::Balanced(_));
         Retries::new(idempotent, named, attempts, until).with_others(self.destination.others())
     }
@@ -274,7 +315,7 @@ impl Stub {
         let (Destination::Named(named), Callee::Object(import)) = (&self.destination, &failed.callee) else {
             return Ok(());
         };
-        let resolving = tokio::time::timeout_at(import.node().instant(failed.deadline), named.resolve(import));
+        let resolving = tokio::time::timeout_at(import.node().instant(failed.terms.deadline), named.resolve(import));
         match resolving.await {
             // The owner itself says so, and its name leads nowhere else.
             Ok(Ok(false)) if error.kind() == ErrorKind::NoSuchObject && error.certainty() == Certainty::NotExecuted => {
@@ -286,15 +327,18 @@ impl Stub {
         }
     }
 
-    /// When a call has to end and how deep it is nested: a call made by a handler never takes longer
-    /// than the handler's own call has left. One that passes a stream has no time of its own but what was
-    /// asked for.
-    fn time_and_depth(&self, node: &Node, now: Time, method: &Method, passes_stream: bool) -> (Time, u32) {
+    /// What a call is given: one made by a handler never takes longer than the handler's own call has left.
+    /// One that passes a stream has no time of its own but what was asked for.
+    pub(crate) fn terms(&self, node: &Node, now: Time, method: &Method, passes_stream: bool) -> Terms {
         let set = self.options.as_ref().and_then(|options| options.timeout).or(method.timeout);
-        let own = set.unwrap_or_else(|| if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout });
+        let time = set.unwrap_or_else(|| if passes_stream { TIME_LEFT_MAX } else { node.limits().call_timeout });
+        let own = self.options.as_ref().and_then(|options| options.extras.as_ref());
         match Current::inherited() {
-            None => (now + own, 0),
-            Some((left, depth)) => (now + left.map_or(own, |left| left.min(own)), depth.saturating_add(1)),
+            None => Terms { deadline: now + time, depth: 0, extras: own.cloned() },
+            Some(inherited) => {
+                let time = inherited.left.map_or(time, |left| left.min(time));
+                Terms { deadline: now + time, depth: inherited.depth, extras: inherited.join(own) }
+            }
         }
     }
 }
@@ -335,9 +379,9 @@ struct Recourse {
 }
 
 /// Encoded arguments, and the references in them.
-type Marshalled = (Encoded, Result<Vec<Referent>, RemoteError>);
+pub(crate) type Marshalled = (Encoded, Result<Vec<Referent>, RemoteError>);
 
-fn marshal(encode: &mut Encode<'_>) -> Marshalled {
+pub(crate) fn marshal(encode: &mut Encode<'_>) -> Marshalled {
     let mut encoder = ArgumentEncoder::new();
     encode(&mut encoder);
     encoder.finish()
@@ -346,6 +390,11 @@ fn marshal(encode: &mut Encode<'_>) -> Marshalled {
 /// Whether arguments were encoded and pass no references.
 fn is_plain(references: &Result<Vec<Referent>, RemoteError>) -> bool {
     references.as_ref().is_ok_and(Vec::is_empty)
+}
+
+/// Whether a stream is among the arguments.
+pub(crate) fn passes_stream((_, references): &Marshalled) -> bool {
+    references.as_ref().is_ok_and(|references| references.iter().any(is_stream))
 }
 
 type Careful<'a> = Pin<Box<dyn Future<Output = Result<Answer<'a>, RemoteError>> + Send + 'a>>;
@@ -374,6 +423,9 @@ impl<'a> Future for Call<'a> {
         let method = this.method;
         let (error, recourse) = match &mut this.stage {
             Stage::Careful(careful) => return careful.as_mut().poll(cx),
+            Stage::New if this.stub.is_intercepted(method) => {
+                return this.go_on(|stub, encode| Box::pin(stub.call_intercepted(method, encode)), cx);
+            }
             Stage::New => {
                 let Some(encode) = this.encode.as_mut() else { return Poll::Pending };
                 match this.stub.start_at_once(cx.waker(), method, encode) {
@@ -435,14 +487,13 @@ impl fmt::Debug for Stub {
 }
 
 /// One way of a call to its callee and back.
-struct Attempt<'a> {
-    stub: &'a Stub,
-    method: &'static Method,
-    callee: Callee,
+pub(crate) struct Attempt<'a> {
+    pub(crate) stub: &'a Stub,
+    pub(crate) method: &'static Method,
+    pub(crate) callee: Callee,
     /// When it begins.
-    now: Time,
-    deadline: Time,
-    depth: u32,
+    pub(crate) now: Time,
+    pub(crate) terms: Terms,
 }
 
 impl<'a> Attempt<'a> {
@@ -467,12 +518,11 @@ impl<'a> Attempt<'a> {
     }
 
     async fn start(&self, (mut payload, references): Marshalled) -> Result<PendingCall, RemoteError> {
-        let Self { method, callee, now, deadline, depth, .. } = self;
+        let Self { method, callee, now, terms, .. } = self;
         let started = match references {
             Ok(references) => {
                 let (node, order) = (callee.node(), callee.order());
-                let (now, deadline, depth) = (*now, *deadline, *depth);
-                let call = Ready { method, node, order, payload: &mut payload, references, now, deadline, depth };
+                let call = Ready { method, node, order, payload: &mut payload, references, now: *now, terms };
                 callee.start(call).await
             }
             Err(error) => Err(error.with_certainty(Certainty::NotSent)),

@@ -20,9 +20,11 @@ mod dialled;
 mod examples;
 mod forged;
 mod hostile;
+mod interceptors;
 mod interfaces;
 mod killed;
 mod lifetime;
+mod metadata;
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod nat;

@@ -221,6 +221,19 @@ async fn streams_come_and_go_in_both_directions_on_two_threads() {
 }
 
 #[tokio::test]
+async fn streams_that_are_read_are_counted_at_both_ends() {
+    let (server, client) = (node(&mem()).await, client().await);
+    let (_set, studio) = rented(&server, &client).await;
+    let counts = || [server.stats().streams, client.stats().streams];
+    let mut stream = soon(studio.numbers(10_000)).await.unwrap();
+    assert_eq!(counts(), [0, 1], "nobody has asked for anything yet");
+    soon(stream.next()).await.expect("it is not empty").unwrap();
+    assert_eq!(counts(), [1, 1]);
+    drop((stream, studio));
+    at_rest(&[&server, &client]).await;
+}
+
+#[tokio::test]
 async fn several_streams_travel_in_a_call_and_in_structs() {
     let (server, client) = (node(&mem()).await, client().await);
     let (_set, studio) = rented(&server, &client).await;

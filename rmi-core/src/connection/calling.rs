@@ -1,6 +1,7 @@
 //! Calls that start over a link, and their answers.
 
 use std::{
+    sync::Arc,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use crate::{
     id::ObjectId,
     session::{Answer, CallKey, Effects, MethodRef, StartCall},
     time::Time,
-    wire::{Encoded, Slot, Target},
+    wire::{Encoded, Extras, Slot, Target},
 };
 
 /// An encoded call without references, on its way to a link that may be there: most calls are such.
@@ -23,6 +24,7 @@ pub(crate) struct AtOnce<'a> {
     /// What the call that it is nested in has left.
     pub(crate) left: Option<Duration>,
     pub(crate) depth: u32,
+    pub(crate) extras: Option<Arc<Extras>>,
     /// Woken by its answer.
     pub(crate) waker: &'a Waker,
 }
@@ -77,7 +79,7 @@ impl<O: Kept> Link<O> {
         if self.ended.get().is_some() {
             return (None, Left(None));
         }
-        let AtOnce { method, payload, timeout, left, depth, waker } = call;
+        let AtOnce { method, payload, timeout, left, depth, extras, waker } = call;
         let own = timeout.unwrap_or(self.limits.call_timeout);
         let time = left.map_or(own, |left| left.min(own));
         self.step_and_leave(|locked| {
@@ -87,7 +89,8 @@ impl<O: Kept> Link<O> {
             let now = self.batch_time(locked);
             let ends = now + time;
             let (target, references, deadline) = (Target::Slot(slot), Vec::new(), Some(ends));
-            let call = StartCall { target, order, method, references, payload, deadline, depth, relayed: false };
+            let call =
+                StartCall { target, order, method, references, payload, deadline, depth, relayed: false, extras };
             let started = locked.session.start_call(now, call);
             if let Ok(key) = started {
                 // Nothing can have come back yet.

@@ -34,7 +34,7 @@ use self::ageing::keep_memory;
 pub(crate) use self::{
     batch::Gathering,
     calling::{AtOnce, Left, Started},
-    dispatch::Served,
+    dispatch::{Served, panic_text},
     driver::{Driver, Host},
     suspended::{Carrier, From, Redial, Unresumed},
 };

@@ -39,6 +39,7 @@ use crate::{
     pending::PendingCall,
     referent::Referent,
     session::{HeldReference, Origin, Passed, Third},
+    transport::PeerAddr,
     wire::{ROUTE_LEN_MAX, Slot, Target},
 };
 
@@ -102,6 +103,11 @@ impl Import {
     /// Where its owner listens, as far as this node may dial it.
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.whereabouts.endpoints
+    }
+
+    /// Where the peer was seen that calls go to, if there is a link to it.
+    pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
+        self.way.lock().link().ok().map(|link| link.peer_addr())
     }
 
     /// The peer that calls go to, for messages.

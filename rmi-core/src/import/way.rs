@@ -190,6 +190,7 @@ impl Import {
             deadline: Some(now + self.node.limits().connect_timeout / 2),
             depth: 0,
             relayed: false,
+            extras: None,
         };
         let key = over.start_call(now, call)?;
         match PendingCall::new(over.clone(), key).answer().await.0 {

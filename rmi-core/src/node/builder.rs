@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use crate::{
     connection::Clock,
     endpoint::{Endpoint, EndpointError},
     id::NodeId,
+    interceptor::{Interceptor, Interceptors},
     interface::duplicate_names,
     limits::Limits,
     object::{Leases, ObjectTable},
@@ -45,6 +46,7 @@ pub struct NodeBuilder {
     lease: Duration,
     policy: DialPolicy,
     relay_policy: RelayPolicy,
+    interceptors: Interceptors,
     id: Option<NodeId>,
 }
 
@@ -58,6 +60,7 @@ impl Default for NodeBuilder {
             lease: LEASE,
             policy: DialPolicy::default(),
             relay_policy: RelayPolicy::default(),
+            interceptors: Interceptors::default(),
             id: None,
         }
     }
@@ -132,6 +135,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Stands around the calls that the node makes and serves, any number of times: the first that is added is the
+    /// outermost.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.add(Arc::new(interceptor));
+        self
+    }
+
     /// The node's id, for tests that are to run the same way again. Two nodes of one id are not told
     /// apart.
     #[doc(hidden)]
@@ -186,6 +196,7 @@ impl NodeBuilder {
             transports: self.transports,
             policy: self.policy,
             relay_policy: self.relay_policy,
+            interceptors: self.interceptors,
             advertised,
             listeners,
             links: Mutex::default(),
@@ -198,6 +209,7 @@ impl NodeBuilder {
             movable: Mutex::default(),
             leaving: Arc::new(Semaphore::new(LEAVING_MAX)),
             budget: Mutex::new(Budget::new(self.limits.retries, seed)),
+            streams: Arc::new(AtomicUsize::new(0)),
             made_before: AtomicU32::new(0),
             limits: self.limits,
             closed: AtomicBool::new(false),

@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::sync::watch;
 
-use super::{Node, WeakNode, relay::Relayed};
+use super::{Node, WeakNode};
 use crate::{
     connection::{Driver, Ended, Host, Link, Redial},
     context::{Current, InContext},
@@ -17,10 +17,11 @@ use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     id::{FENCE, NodeId, ObjectId},
     import::Import,
+    interceptor::{Aim, Served, Side},
     object::{InterfaceSet, Whereabouts},
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
-    skeleton::{IncomingCall, Line, Request, Responder, Running},
+    skeleton::{Handler, IncomingCall, Line, Request, Responder, Running},
     time::Time,
     transport::Socket,
     wire::{LinkId, Outcome, Payload, Resume},
@@ -53,32 +54,40 @@ impl Host<Referent> for Node {
             responder.refuse(RemoteError::new(ErrorKind::Overloaded, message).with_certainty(Certainty::NotExecuted));
             return None;
         }
-        let current = Current { line: line.clone(), deadline: call.deadline, depth: call.depth };
+        let (deadline, depth) = (call.deadline, call.depth);
+        let current = Current { line: line.clone(), deadline, depth, extras: call.extras };
         let (method, fingerprint) = (call.method, call.fingerprint);
-        let object = match self.resolve(link, call.target) {
-            Ok(Callee::Own(object)) => object,
-            Ok(Callee::Elsewhere(import)) => {
-                let name = link.known_method(call.number).map_or_else(|| "?".into(), |known| known.name);
-                let (order, deadline, depth) = (import.id(), call.deadline, call.depth);
-                let relayed = Relayed { method, fingerprint, name, request, deadline, depth };
-                return Some((order, InContext::new(self.relay(import, relayed, responder), current)));
-            }
+        let aim = match self.resolve(link, call.target) {
+            Ok(aim) => aim,
             Err(error) => {
                 responder.refuse(error);
                 return None;
             }
         };
-        if method == FENCE {
-            return Some((object.id, InContext::new(answer_fence(responder), current)));
-        }
+        let order = aim.order();
+        let object = match aim {
+            Aim::Own(object) if method == FENCE => {
+                return Some((object.id, InContext::new(answer_fence(responder), current)));
+            }
+            Aim::Own(object) if !self.interceptors().see(Side::Server, method) => object,
+            aim => {
+                let name = link.known_method(call.number).map_or_else(|| "?".into(), |known| known.name);
+                let extras = current.extras.clone();
+                let served = Served { method, fingerprint, name, request, deadline, depth, extras };
+                let handler = match aim {
+                    Aim::Elsewhere(import) if !self.interceptors().see(Side::Server, method) || method == FENCE => {
+                        Handler::from(self.relay(import, served, responder))
+                    }
+                    aim => served.intercept(aim, responder),
+                };
+                return Some((order, InContext::new(self.note_detached(handler), current)));
+            }
+        };
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
+            Ok(handler) => Some((order, InContext::new(self.note_detached(handler), current))),
             Err(incoming) => {
-                let found = object.interfaces().names().join(", ");
-                let message = format!("the object has no such method; its interfaces are {found}");
-                let error = RemoteError::new(ErrorKind::NoSuchMethod, message);
-                incoming.responder.refuse(error.with_certainty(Certainty::NotExecuted));
+                incoming.responder.refuse(no_such_method(&object));
                 None
             }
         }
@@ -161,14 +170,14 @@ impl Host<Referent> for Node {
 
 impl Node {
     /// The object that a call is for.
-    fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Callee, RemoteError> {
+    fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Aim, RemoteError> {
         let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
         let unexported = || refused(ErrorKind::NoSuchObject, "the object was unexported: it is called no more");
         let object = match target {
             ArrivedTarget::Object(Referent::Own(object)) => object,
             ArrivedTarget::Object(Referent::Foreign(dead)) if dead.owner() == self.id() => return Err(unexported()),
             ArrivedTarget::Object(Referent::Foreign(import)) => {
-                return self.may_relay(link, &import).map(|()| Callee::Elsewhere(import));
+                return self.may_relay(link, &import).map(|()| Aim::Elsewhere(import));
             }
             // None is ever given out: what is passed is what it leads to.
             ArrivedTarget::Object(Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_)) => {
@@ -180,7 +189,7 @@ impl Node {
             })?,
         };
         // It may have been on its way to a peer when it was unexported.
-        if object.is_unexported() { Err(unexported()) } else { Ok(Callee::Own(object)) }
+        if object.is_unexported() { Err(unexported()) } else { Ok(Aim::Own(object)) }
     }
 
     /// A reference that arrived, as this node sees it: its own object again, or one of another.
@@ -332,16 +341,16 @@ impl Node {
     }
 }
 
-/// Whom a call is for.
-enum Callee {
-    Own(Arc<Object<dyn Erased>>),
-    /// An object of another node, which this one passes the call on to.
-    Elsewhere(Arc<Import>),
+/// The object that was found has no such method.
+pub(crate) fn no_such_method(object: &Object<dyn Erased>) -> RemoteError {
+    let found = object.interfaces().names().join(", ");
+    let message = format!("the object has no such method; its interfaces are {found}");
+    RemoteError::new(ErrorKind::NoSuchMethod, message).with_certainty(Certainty::NotExecuted)
 }
 
 /// Whatever was called before it on the same object has begun.
 fn answer_fence(responder: Responder) -> Running {
-    Box::pin(async move { responder.pass_on(Outcome::Ok, Payload::default(), &[]) })
+    Box::pin(async move { responder.pass_on(Outcome::Ok, Payload::default(), Vec::new()) })
 }
 
 /// Ends leases as they run out.

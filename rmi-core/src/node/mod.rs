@@ -18,7 +18,7 @@ use std::{
     future::IntoFuture,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,6 +38,7 @@ pub use self::{
     stats::NodeStats,
 };
 use self::{dial::Dials, listen::Listeners};
+pub(crate) use self::{host::no_such_method, stats::OpenStream};
 use crate::{
     any::AnyRemote,
     budget::Budget,
@@ -45,6 +46,7 @@ use crate::{
     endpoint::Endpoint,
     id::{NodeId, ObjectId},
     import::Import,
+    interceptor::Interceptors,
     limits::Limits,
     object::{Leases, ObjectTable},
     referent::{Erased, Object, Referent},
@@ -83,6 +85,7 @@ pub(crate) struct Inner {
     transports: Transports,
     policy: DialPolicy,
     relay_policy: RelayPolicy,
+    interceptors: Interceptors,
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     /// All links, by their numbers.
@@ -104,6 +107,8 @@ pub(crate) struct Inner {
     closing: Notify,
     /// How many calls may go again.
     budget: Mutex<Budget>,
+    /// How many streams are read, here or from here.
+    streams: Arc<AtomicUsize>,
     /// Calls that were made over links that have ended. The count wraps.
     made_before: AtomicU32,
     /// Told when an import has died, to those that wait for it.
@@ -314,6 +319,11 @@ impl Node {
 
     pub(crate) fn relay_policy(&self) -> &RelayPolicy {
         &self.0.relay_policy
+    }
+
+    #[inline]
+    pub(crate) fn interceptors(&self) -> &Interceptors {
+        &self.0.interceptors
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -6,25 +6,13 @@ use super::Node;
 use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
-    id::{Fingerprint, MethodId},
     import::{Import, Start},
+    interceptor::Served,
     pending::PendingCall,
     referent::Referent,
     session::{Answer, MethodRef, StartCall},
-    skeleton::{Request, Responder, Running},
-    time::Time,
+    skeleton::{Responder, Running},
 };
-
-/// A call to pass on. The arguments are held, with the credit that they take, until it is answered: who
-/// calls through this node feels how fast the owner is.
-pub(super) struct Relayed {
-    pub(super) method: MethodId,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) name: Arc<str>,
-    pub(super) request: Request,
-    pub(super) deadline: Option<Time>,
-    pub(super) depth: u32,
-}
 
 impl Node {
     /// Whether this node passes calls of this link's peer on to the object.
@@ -39,15 +27,16 @@ impl Node {
         Err(RemoteError::new(ErrorKind::Unreachable, message).with_certainty(Certainty::NotExecuted))
     }
 
-    /// Passes a call on, and its answer back. Dropped, it cancels the call.
-    pub(super) fn relay(&self, import: Arc<Import>, call: Relayed, responder: Responder) -> Running {
+    /// Passes a call on, and its answer back. Dropped, it cancels the call. The arguments are held, with the credit
+    /// that they take, until it is answered: who calls through this node feels how fast the owner is.
+    pub(crate) fn relay(&self, import: Arc<Import>, call: Served, responder: Responder) -> Running {
         let node = self.clone();
         Box::pin(async move {
             match node.pass_on(&import, &call).await {
                 Ok((link, Answer::Reply { outcome, payload, references })) => {
                     let references =
                         references.into_iter().map(|reference| node.receive(&link, reference)).collect::<Vec<_>>();
-                    responder.pass_on(outcome, payload, &references);
+                    responder.pass_on(outcome, payload, references);
                 }
                 Ok((_, Answer::Failed(error))) | Err(error) => responder.refuse(as_seen_by_the_caller(error)),
             }
@@ -57,9 +46,9 @@ impl Node {
     async fn pass_on(
         &self,
         import: &Arc<Import>,
-        call: &Relayed,
+        call: &Served,
     ) -> Result<(Arc<Link<Referent>>, Answer<Referent>), RemoteError> {
-        let Relayed { method, fingerprint, name, request, deadline, depth } = call;
+        let Served { method, fingerprint, name, request, deadline, depth, extras } = call;
         let references = &request.references;
         let start = |Start { link, target }: Start| {
             let passed = references.iter().map(|referent| referent.pass(self, &link)).collect::<Result<Vec<_>, _>>()?;
@@ -72,6 +61,7 @@ impl Node {
                 deadline: *deadline,
                 depth: *depth,
                 relayed: true,
+                extras: extras.clone(),
             };
             let key = link.start_call(self.now(), start)?;
             Ok::<_, RemoteError>(PendingCall::new(link, key))

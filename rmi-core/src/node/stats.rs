@@ -1,6 +1,11 @@
 //! What a node holds, in numbers.
 
-use super::Inner;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{Inner, Node};
 
 /// The sizes of a node's tables, read now. What leak tests and tools look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +21,27 @@ pub struct NodeStats {
     pub calls_in_flight: usize,
     /// Peers whose link is lost while they hold objects of this node: what they hold lives for its lease.
     pub leases: usize,
+    /// Streams that are read: those of other nodes that have a reader here, and those of this node from which
+    /// another one has begun to read.
+    pub streams: usize,
+}
+
+/// A stream that is read, in the numbers of its node until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Arc<AtomicUsize>);
+
+impl Node {
+    /// Counts a stream.
+    pub(crate) fn open_stream(&self) -> OpenStream {
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        OpenStream(self.0.streams.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 pub(super) fn of(inner: &Inner) -> NodeStats {
@@ -28,5 +54,6 @@ pub(super) fn of(inner: &Inner) -> NodeStats {
         connections: links.iter().filter(|link| !link.is_suspended()).count(),
         calls_in_flight: counts.iter().map(|counts| counts.made + counts.served).sum(),
         leases: lost + inner.leases.lock().len(),
+        streams: inner.streams.load(Ordering::Relaxed),
     }
 }

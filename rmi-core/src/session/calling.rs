@@ -1,6 +1,9 @@
 //! The caller's half of a session: calls start, wait, are cancelled, and end.
 
-use std::task::{Poll, Waker};
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+};
 
 use super::{
     Phase, Session,
@@ -15,11 +18,12 @@ use crate::{
     id::{ObjectId, PULL},
     time::Time,
     wire::{
-        Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Kind, Message, MethodNumber, Reply, Target, WireError,
+        Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Extras, Kind, Message, MethodNumber, Reply, Target,
+        WireError,
     },
 };
 
-/// A call takes no more than this beside its payload, its references and the name of a service.
+/// A call takes no more than this beside its payload, its references, its extras and the name of a service.
 const CALL_LEN_MAX: u64 = 64;
 
 /// A call to start.
@@ -41,6 +45,8 @@ pub struct StartCall<'a, O> {
     pub depth: u32,
     /// Whether it comes from a peer, through this node.
     pub relayed: bool,
+    /// Its trace and its metadata, where there are any.
+    pub extras: Option<Arc<Extras>>,
 }
 
 impl<O: Clone> Session<O> {
@@ -74,8 +80,7 @@ impl<O: Clone> Session<O> {
                 method,
                 time_left,
                 depth: call.depth,
-                trace: None,
-                metadata: &[],
+                extras: call.extras.as_deref(),
                 references: &descriptors,
             };
             send_call(self, call.order, &head, call.payload, kept);
@@ -91,6 +96,7 @@ impl<O: Clone> Session<O> {
                 payload,
                 depth: call.depth,
                 relayed: call.relayed,
+                extras: call.extras,
             };
             self.park(now, key, Waits::Call(parked));
         }
@@ -125,7 +131,11 @@ impl<O: Clone> Session<O> {
         if let Target::Service(name) = &call.target {
             check_name("the name of a service", name)?;
         }
-        self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
+        if let Some(extras) = &call.extras {
+            extras.check()?;
+        }
+        let head_len = head_len_max(&call.target, call.extras.as_deref());
+        self.may_send("arguments", head_len, call.payload.len(), &call.references)?;
         let number = |given: &mut Given, frames| match call.relayed {
             true => given.relayed_method(call.method, frames),
             false => given.method(call.method, frames),
@@ -223,7 +233,8 @@ impl<O: Clone> Session<O> {
 
     /// The number of a call's method on this connection, if the peer takes the call.
     fn number_parked(&mut self, call: &ParkedCall<O>) -> Result<MethodNumber, RemoteError> {
-        self.may_send("arguments", head_len_max(&call.target), call.payload.len(), &call.references)?;
+        let head_len = head_len_max(&call.target, call.extras.as_deref());
+        self.may_send("arguments", head_len, call.payload.len(), &call.references)?;
         let method = MethodRef { id: call.method, fingerprint: call.fingerprint, name: &call.method_name };
         match call.relayed {
             true => self.given.relayed_method(method, self.outbox.frames()),
@@ -255,8 +266,7 @@ impl<O: Clone> Session<O> {
             method,
             time_left,
             depth: call.depth,
-            trace: None,
-            metadata: &[],
+            extras: call.extras.as_deref(),
             references: &descriptors,
         };
         let mut payload = Encoded::from(call.payload);
@@ -398,10 +408,11 @@ impl<O: Clone> Session<O> {
 }
 
 /// The most bytes that a call takes beside its payload and its references.
-fn head_len_max(target: &Target) -> u64 {
+fn head_len_max(target: &Target, extras: Option<&Extras>) -> u64 {
+    let extras_len = extras.map_or(0, |extras| extras.len_max() as u64);
     match target {
-        Target::Service(name) => CALL_LEN_MAX + name.len() as u64,
-        Target::Slot(_) | Target::Object(_) | Target::Promise { .. } => CALL_LEN_MAX,
+        Target::Service(name) => CALL_LEN_MAX + name.len() as u64 + extras_len,
+        Target::Slot(_) | Target::Object(_) | Target::Promise { .. } => CALL_LEN_MAX + extras_len,
     }
 }
 
@@ -413,6 +424,7 @@ fn send_call<O: Clone>(
     kept: Kept<O>,
 ) {
     let target = if let Target::Slot(slot) = head.target { Some(*slot) } else { None };
-    let begun = Begun { id: head.id, order, target };
+    let extras_len = head.extras.map_or(0, Extras::len_max);
+    let begun = Begun { id: head.id, order, target, extras_len };
     session.write(Kind::Call, |out| head.encode_head(out), payload, Some(begun), kept);
 }

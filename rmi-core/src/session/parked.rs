@@ -1,12 +1,12 @@
 //! Calls and acquires that wait to be sent.
 
-use std::task::Waker;
+use std::{sync::Arc, task::Waker};
 
 use super::{credit::SendCredit, references::Passed};
 use crate::{
     id::{Fingerprint, MethodId, ObjectId, PULL},
     time::Time,
-    wire::{Payload, Target},
+    wire::{Extras, Payload, Target},
 };
 
 /// What waits for the peer's credit, or for a connection.
@@ -38,6 +38,7 @@ pub(crate) struct ParkedCall<O> {
     pub(crate) payload: Payload,
     pub(crate) depth: u32,
     pub(crate) relayed: bool,
+    pub(crate) extras: Option<Arc<Extras>>,
 }
 
 /// What it takes of the peer's credit to send something that waits.

@@ -13,7 +13,7 @@ use crate::{
     wire::{CallId, Descriptor, Encoded, Kind, Slot, begin_frame, finish_frame},
 };
 
-/// A head without references is never longer than this, so that its frame can be written in place.
+/// A head without references and extras is never longer than this, so that its frame can be written in place.
 const HEAD_LEN_MAX: usize = 2 << 10;
 
 /// What a message's references need until it has left.
@@ -36,6 +36,8 @@ pub(super) struct Begun {
     pub(super) order: ObjectId,
     /// The held object that it is for.
     pub(super) target: Option<Slot>,
+    /// The most bytes that its extras take.
+    pub(super) extras_len: usize,
 }
 
 impl<O: Clone> Session<O> {
@@ -90,7 +92,8 @@ impl<O: Clone> Session<O> {
     ) {
         let blocked =
             !self.outbox.has_no_lanes() && call.as_ref().is_some_and(|call| self.outbox.is_blocked(call.order));
-        if !blocked && kept.keep.is_empty() && payload.fits(HEAD_LEN_MAX) {
+        let head_len_max = HEAD_LEN_MAX + call.as_ref().map_or(0, |call| call.extras_len);
+        if !blocked && kept.keep.is_empty() && payload.fits(head_len_max) {
             let frames = self.outbox.frames();
             let start = begin_frame(frames, kind);
             head(frames);

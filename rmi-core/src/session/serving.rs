@@ -1,5 +1,7 @@
 //! The callee's half of a session: calls arrive, and each is answered once.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::{
@@ -14,8 +16,8 @@ use crate::{
     id::{Fingerprint, MethodId, ObjectId, PULL},
     time::Time,
     wire::{
-        Acquire, Call, CallId, Credit, Descriptor, Encoded, FRAME_LEN_MAX, Kind, Message, MethodNumber, Outcome,
-        Payload, Refusal, ReplyHead, Target, WireError,
+        Acquire, Call, CallId, Credit, Descriptor, Encoded, Extras, FRAME_LEN_MAX, Kind, Message, MethodNumber,
+        Outcome, Payload, Refusal, ReplyHead, Target, WireError,
     },
 };
 
@@ -51,6 +53,8 @@ pub struct Arrived<O> {
     pub deadline: Option<Time>,
     /// How deep it is nested.
     pub depth: u32,
+    /// Its trace and its metadata, where there are any.
+    pub extras: Option<Arc<Extras>>,
 }
 
 /// The byte credit that a call took of the connection that brought it.
@@ -150,6 +154,7 @@ impl<O: Clone> Session<O> {
             cost,
             deadline: call.time_left.map(|left| now + left),
             depth: call.depth,
+            extras: call.extras,
         }));
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error::{Certainty, ErrorKind, RemoteError, Result},
     marshal::ArgumentEncoder,
+    node::OpenStream,
     options::CallOptions,
     referent::Referent,
     stub::Stub,
@@ -42,6 +43,7 @@ pub(super) struct Reader<T> {
     ahead: usize,
     ahead_max: usize,
     begun: bool,
+    _open: OpenStream,
 }
 
 /// What one pull brought: items, and the end if it came.
@@ -68,6 +70,7 @@ impl<T> Reader<T> {
     pub(super) fn new(source: Referent) -> Option<Self> {
         // A pull waits for as long as the stream brings nothing.
         let stub = Stub::new(&source, CallOptions::new().timeout(TIME_LEFT_MAX))?;
+        let open = stub.node().open_stream();
         Some(Self {
             source,
             stub,
@@ -78,6 +81,7 @@ impl<T> Reader<T> {
             ahead: 2,
             ahead_max: PULLS_MAX,
             begun: false,
+            _open: open,
         })
     }
 

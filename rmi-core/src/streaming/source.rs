@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -19,6 +19,7 @@ use super::{Anchor, Items, NEXT, State, Streaming, item};
 use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     marshal::ArgumentEncoder,
+    node::OpenStream,
     object::InterfaceSet,
     referent::Erased,
     skeleton::{Handler, IncomingCall, Request, Responder},
@@ -41,6 +42,8 @@ struct Source<T> {
     /// Weak, since the anchor keeps this source.
     anchor: Weak<Anchor>,
     waiting: AtomicUsize,
+    /// From the first pull on.
+    open: OnceLock<OpenStream>,
 }
 
 struct Feed<T> {
@@ -69,6 +72,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source<T> {
         let node = request.line.node.clone();
         drop(request);
         self.begun.store(true, Ordering::Release);
+        self.open.get_or_init(|| node.open_stream());
         // From now on its reader alone keeps it.
         let anchored = self.anchor.upgrade().and_then(|anchor| anchor.lock().take());
         drop(anchored);
@@ -165,7 +169,8 @@ impl<T> Shared<T> {
     /// The source of what this stream brings, which lets go of the anchor once it is read from.
     pub(super) fn new(stream: Items<T>, anchor: Weak<Anchor>) -> Self {
         let feed = Mutex::new(Feed { stream: Some(stream), ready: VecDeque::new(), failed: None });
-        Self(Arc::new(Source { feed, begun: AtomicBool::new(false), anchor, waiting: AtomicUsize::new(0) }))
+        let (begun, waiting) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self(Arc::new(Source { feed, begun, anchor, waiting, open: OnceLock::new() }))
     }
 }
 

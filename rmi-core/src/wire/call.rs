@@ -3,12 +3,13 @@
 //! The payload is the rest of the frame and is never copied here: a sender writes the head, then
 //! appends the payload itself. Replies do the same.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     error::WireError,
+    extras::Extras,
     field::{self, Reader},
     message::{CallId, MethodNumber, Slot},
     payload::Payload,
@@ -19,6 +20,9 @@ use crate::{id::ObjectId, limits::Limits};
 
 /// Most metadata entries of a call.
 pub const METADATA_LEN_MAX: usize = 256;
+
+/// Most bytes of all metadata of a call, names and values. It takes no credit.
+pub const METADATA_BYTES_MAX: usize = 8192;
 
 /// Longest time that a call can be given; more is the same as this, a year.
 pub const TIME_LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -64,10 +68,8 @@ pub struct Call {
     pub time_left: Option<Duration>,
     /// How many calls it is nested in.
     pub depth: u32,
-    /// The trace that it belongs to, where there is one.
-    pub trace: Option<[u8; 25]>,
-    /// What interceptors added.
-    pub metadata: Vec<(String, Bytes)>,
+    /// Its trace and its metadata, where there are any.
+    pub extras: Option<Arc<Extras>>,
     /// How the payload is encoded.
     pub codec: Codec,
     /// The references among the arguments.
@@ -89,10 +91,8 @@ pub struct CallHead<'a> {
     pub time_left: Option<Duration>,
     /// How many calls it is nested in.
     pub depth: u32,
-    /// The trace that it belongs to, where there is one.
-    pub trace: Option<&'a [u8; 25]>,
-    /// What interceptors added.
-    pub metadata: &'a [(String, Bytes)],
+    /// Its trace and its metadata, where there are any.
+    pub extras: Option<&'a Extras>,
     /// The references among the arguments.
     pub references: &'a [Descriptor],
 }
@@ -133,15 +133,8 @@ impl CallHead<'_> {
             fields.varint(self.depth.into());
         }
         out.put_slice(fields.as_slice());
-        if let Some(trace) = self.trace {
-            out.put_slice(trace);
-        }
-        if !self.metadata.is_empty() {
-            varint::put(out, self.metadata.len() as u64);
-            for (name, value) in self.metadata {
-                field::put_block(out, name.as_bytes());
-                field::put_block(out, value);
-            }
+        if let Some(extras) = self.extras {
+            put_extras(out, extras);
         }
         if !self.references.is_empty() {
             reference::put_table(out, self.references);
@@ -159,8 +152,7 @@ impl CallHead<'_> {
         target
             | flag(self.time_left.is_some(), TIME_LEFT)
             | flag(self.depth != 0, DEPTH)
-            | flag(self.trace.is_some(), TRACE)
-            | flag(!self.metadata.is_empty(), METADATA)
+            | self.extras.map_or(0, extras_flags)
             | flag(!self.references.is_empty(), REFERENCES)
     }
 
@@ -196,8 +188,7 @@ impl Call {
             method: self.method,
             time_left: self.time_left,
             depth: self.depth,
-            trace: self.trace.as_ref(),
-            metadata: &self.metadata,
+            extras: self.extras.as_deref(),
             references: &self.references,
         }
     }
@@ -218,13 +209,12 @@ impl Call {
             Some(Duration::from_micros(reader.varint("the time left")?).min(TIME_LEFT_MAX))
         };
         let depth = if flags & DEPTH == 0 { 0 } else { reader.varint_u32("the depth of a call")? };
-        let trace = if flags & TRACE == 0 { None } else { Some(reader.fixed("a trace context")?) };
-        let metadata = if flags & METADATA == 0 { Vec::new() } else { take_metadata(&mut reader)? };
+        let extras = if flags & (TRACE | METADATA) == 0 { None } else { take_extras(&mut reader, flags)? };
         let references = if flags & REFERENCES == 0 { Vec::new() } else { reference::take_table(&mut reader, limits)? };
         let codec = take_codec(&mut reader, flags & CODEC != 0)?;
         let head_len = reader.position();
         body.advance(head_len);
-        Ok(Self { id, target, method, time_left, depth, trace, metadata, codec, references, payload: body.into() })
+        Ok(Self { id, target, method, time_left, depth, extras, codec, references, payload: body.into() })
     }
 }
 
@@ -245,11 +235,40 @@ fn take_target(reader: &mut Reader<'_>, tag: u8, limits: &Limits) -> Result<Targ
     }
 }
 
+fn extras_flags(extras: &Extras) -> u8 {
+    flag(extras.trace.is_some(), TRACE) | flag(!extras.wire_entries().is_empty(), METADATA)
+}
+
+#[cold]
+fn put_extras(out: &mut BytesMut, extras: &Extras) {
+    if let Some(trace) = &extras.trace {
+        out.put_slice(trace);
+    }
+    if extras.wire_entries().is_empty() {
+        return;
+    }
+    varint::put(out, extras.wire_entries().len() as u64);
+    for (name, value) in extras.wire_entries() {
+        field::put_block(out, name.as_bytes());
+        field::put_block(out, value);
+    }
+}
+
+#[cold]
+fn take_extras(reader: &mut Reader<'_>, flags: u8) -> Result<Option<Arc<Extras>>, WireError> {
+    let trace = if flags & TRACE == 0 { None } else { Some(reader.fixed("a trace context")?) };
+    let metadata = if flags & METADATA == 0 { Vec::new() } else { take_metadata(reader)? };
+    Ok(Extras::received(trace, metadata).map(Arc::new))
+}
+
 fn take_metadata(reader: &mut Reader<'_>) -> Result<Vec<(String, Bytes)>, WireError> {
-    let mut metadata = Vec::new();
+    let (mut metadata, mut left) = (Vec::new(), METADATA_BYTES_MAX);
     for _ in 0..reader.bounded("metadata entries of a call", METADATA_LEN_MAX as u64)? {
         let name = reader.name("the name of a metadata entry")?;
-        metadata.push((name, reader.shared_block("a metadata entry", usize::MAX)?));
+        left = left.saturating_sub(name.len());
+        let value = reader.shared_block("a metadata entry", left)?;
+        left -= value.len();
+        metadata.push((name, value));
     }
     Ok(metadata)
 }
@@ -322,14 +341,15 @@ mod tests {
         fn call()(
             (id, method, depth, micros, trace) in any::<(u32, u32, u32, Option<u32>, Option<[u8; 25]>)>(),
             target in target(),
-            metadata in prop::collection::vec(("[a-z]{1,9}", bytes()), 0..4),
+            metadata in prop::collection::vec(("[+a-z]{1,9}", bytes()), 0..4),
             references in prop::collection::vec(descriptor(), 0..4),
             payload in bytes(),
         ) -> Call {
             let (id, method) = (CallId(id), MethodNumber(method));
             let time_left = micros.map(|micros| Duration::from_micros(micros.into()));
             let codec = Codec::Postcard;
-            Call { id, target, method, time_left, depth, trace, metadata, codec, references, payload: payload.into() }
+            let extras = Extras::received(trace, metadata).map(Arc::new);
+            Call { id, target, method, time_left, depth, extras, codec, references, payload: payload.into() }
         }
     }
 
@@ -361,8 +381,7 @@ mod tests {
             method: MethodNumber(127),
             time_left: Some(Duration::from_secs(30)),
             depth: 0,
-            trace: None,
-            metadata: Vec::new(),
+            extras: None,
             codec: Codec::Postcard,
             references: Vec::new(),
             payload: Bytes::from_static(b"payload").into(),

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod codec;
 pub mod error;
+pub mod extras;
 mod field;
 pub mod frame;
 pub mod hello;
@@ -22,6 +23,7 @@ mod golden;
 pub use call::{Call, CallHead, Codec, TIME_LEFT_MAX, Target};
 pub use codec::{DecodeError, Decoder, EncodeError, Encoder};
 pub use error::WireError;
+pub use extras::{Extras, Trace};
 pub use field::{ENDPOINTS_MAX, NAME_LEN_MAX};
 pub use frame::{
     CHUNK_LEN_MAX, FEATURES, FRAME_LEN_MAX, Frame, FrameStart, Kind, begin_frame, finish_frame, split_frame,

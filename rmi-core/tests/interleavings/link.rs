@@ -79,6 +79,7 @@ impl Link {
                 deadline: Some(DEADLINE),
                 depth: 0,
                 relayed: false,
+                extras: None,
             };
             session.start_call(Time::START, call).unwrap()
         })

@@ -48,6 +48,7 @@ fn call_with(pair: &mut Pair, references: Vec<Passed<Obj>>, name: &str) -> Resul
             deadline: None,
             depth: 0,
             relayed: false,
+            extras: None,
         },
     );
     pair.a().carry_out();

@@ -176,8 +176,17 @@ impl Side {
         let id = if method == PULL { MethodId(2) } else { MethodId(fnv(method)) };
         let method = MethodRef { id, fingerprint: Fingerprint(7), name: &method };
         let mut payload = encoded(payload);
-        let call =
-            StartCall { target, order, method, references, payload: &mut payload, deadline, depth, relayed: false };
+        let call = StartCall {
+            target,
+            order,
+            method,
+            references,
+            payload: &mut payload,
+            deadline,
+            depth,
+            relayed: false,
+            extras: None,
+        };
         let started = self.session.start_call(now, call);
         assert!(payload.is_empty(), "the payload is left empty");
         self.carry_out();

@@ -133,8 +133,7 @@ fn call(target: Target, payload: &'static [u8]) -> Call {
         method: MethodNumber(2),
         time_left: None,
         depth: 0,
-        trace: None,
-        metadata: Vec::new(),
+        extras: None,
         codec: Codec::Postcard,
         references: Vec::new(),
         payload: Bytes::from_static(payload).into(),
@@ -144,11 +143,9 @@ fn call(target: Target, payload: &'static [u8]) -> Call {
 fn calls() -> Vec<Case> {
     let small = Call { time_left: Some(Duration::from_secs(30)), ..call(Target::Slot(SLOT), &[0x0a]) };
     let nested = Call { depth: 3, ..call(Target::Object(OBJECT), &[]) };
-    let service = Call {
-        trace: Some([0xdd; 25]),
-        metadata: vec![("tenant".to_owned(), Bytes::from_static(b"blue"))],
-        ..call(Target::Service("registry".to_owned()), b"\x04bank")
-    };
+    let metadata = vec![("tenant".to_owned(), Bytes::from_static(b"blue"))];
+    let extras = Extras::received(Some([0xdd; 25]), metadata).map(Into::into);
+    let service = Call { extras, ..call(Target::Service("registry".to_owned()), b"\x04bank") };
     let promise = call(Target::Promise { call: CallId(6), path: vec![0, 300] }, &[]);
     vec![
         Case {

@@ -1,0 +1,89 @@
+//! A tracing span for each call, named as OpenTelemetry's conventions for RPC have it.
+
+use tracing::{Level, Span, field::Empty, info_span};
+
+use super::{Invocation, Reply, Side};
+use crate::{error::RemoteError, transport::PeerAddr};
+
+/// Whether anybody listens for them.
+#[inline]
+pub(super) fn enabled() -> bool {
+    tracing::span_enabled!(target: "rmi::call", Level::INFO)
+}
+
+/// The span of a call. At the caller, the call belongs to its trace from now on.
+pub(super) fn open(call: &mut Invocation) -> Span {
+    if !enabled() {
+        return Span::none();
+    }
+    let method = format!("{}/{}", call.interface(), call.method());
+    let kind = match call.side() {
+        Side::Client => "client",
+        Side::Server => "server",
+    };
+    let span = info_span!(
+        target: "rmi::call",
+        "call",
+        otel.name = %method,
+        otel.kind = kind,
+        otel.status_code = Empty,
+        rpc.system.name = "rmi",
+        rpc.method = %method,
+        server.address = Empty,
+        server.port = Empty,
+        client.address = Empty,
+        client.port = Empty,
+        error.type = Empty,
+    );
+    if let Some(PeerAddr::Tcp { peer, .. }) = call.peer_addr() {
+        let (address, port) = match call.side() {
+            Side::Client => ("server.address", "server.port"),
+            Side::Server => ("client.address", "client.port"),
+        };
+        span.record(address, peer.ip().to_string());
+        span.record(port, peer.port());
+    }
+    join(&span, call);
+    span
+}
+
+/// The call has ended.
+pub(super) fn close(span: &Span, result: &Result<Reply, RemoteError>) {
+    let kind = match result {
+        Ok(reply) if !reply.is_error() => return,
+        Ok(_) => "method".to_owned(),
+        Err(error) => error.kind().to_string(),
+    };
+    span.record("error.type", kind);
+    span.record("otel.status_code", "ERROR");
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+fn join(_span: &Span, _call: &mut Invocation) {}
+
+/// At the callee the span is a child of the caller's; at the caller its context goes with the call.
+#[cfg(feature = "opentelemetry")]
+fn join(span: &Span, call: &mut Invocation) {
+    use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceState};
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+    if call.side() == Side::Server
+        && let Some((trace, rest)) = call.trace().as_ref().and_then(|trace| trace.split_first_chunk::<16>())
+        && let Some((id, [flags])) = rest.split_first_chunk::<8>()
+    {
+        let (trace, id) = (u128::from_be_bytes(*trace).into(), u64::from_be_bytes(*id).into());
+        let remote = SpanContext::new(trace, id, TraceFlags::new(*flags), true, TraceState::default());
+        // Only where no layer of OpenTelemetry listens is there nothing to join.
+        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
+    }
+    let context = span.context();
+    let current = context.span().span_context().clone();
+    if current.is_valid() {
+        let mut trace = [0; 25];
+        let bytes = current.trace_id().to_bytes().into_iter().chain(current.span_id().to_bytes());
+        for (place, byte) in trace.iter_mut().zip(bytes.chain([current.trace_flags().to_u8()])) {
+            *place = byte;
+        }
+        call.set_trace(Some(trace));
+    }
+}
