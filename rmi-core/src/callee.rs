@@ -185,6 +185,7 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
         depth: terms.depth,
         relayed: false,
         extras: terms.extras.clone(),
+        promises: None,
     };
     // Later than `now` of the call, where it waited for its way: the time left must be true.
     let key = link.start_call(node.now(), call)?;

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rmi::{Certainty, ErrorKind, Limits, Node, NodeId, ObjectId, Remote};
 use rmi_core::wire::{
     Call, CallId, Chunk, Codec, Definition, Descriptor, Hello, InterfacesNumber, Message, MethodNumber, Outcome, Part,
-    Refusal, Release, Reply, Slot, Target,
+    PromiseId, Refusal, Release, Reply, Slot, Target,
 };
 
 use crate::{
@@ -116,7 +116,7 @@ fn broken_messages() -> Vec<(&'static str, Vec<Message>)> {
         Message::Define(Definition::Method { number: MethodNumber(number), id, fingerprint, name: "x".into() })
     };
     let pass = call(1, service("gate"), MethodNumber(0), vec![]);
-    let promise = Target::Promise { call: CallId(0), path: vec![] };
+    let twice = Call { promises: Some(PromiseId(0)), ..pass.clone() };
     let given = Descriptor::Mine { slot: nothing, object: ObjectId::random(), interfaces: InterfacesNumber(0) };
     vec![
         ("a hello again", vec![Message::Hello(hello(Duration::from_secs(1)))]),
@@ -128,7 +128,10 @@ fn broken_messages() -> Vec<(&'static str, Vec<Message>)> {
         ("a release of nothing", vec![Message::Release(Release { slot: nothing, count: 1 })]),
         ("a definition that leaves one out", vec![define(1)]),
         ("a method that was not defined", vec![Message::Call(pass.clone())]),
-        ("a promise", vec![define(0), Message::Call(Call { target: promise, ..pass.clone() })]),
+        (
+            "a promise made twice",
+            vec![define(0), Message::Call(twice.clone()), Message::Call(Call { id: CallId(2), ..twice })],
+        ),
         ("a number used twice", vec![define(0), Message::Call(pass.clone()), Message::Call(pass.clone())]),
         (
             "a list of interfaces that was not defined",

@@ -212,6 +212,7 @@ pub(crate) fn call(id: u32, target: Target, method: MethodNumber, payload: impl 
         depth: 0,
         extras: None,
         codec: Codec::Postcard,
+        promises: None,
         references: Vec::new(),
         payload: Payload::from(payload.into()),
     }

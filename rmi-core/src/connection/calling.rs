@@ -89,8 +89,9 @@ impl<O: Kept> Link<O> {
             let now = self.batch_time(locked);
             let ends = now + time;
             let (target, references, deadline) = (Target::Slot(slot), Vec::new(), Some(ends));
+            let (relayed, promises) = (false, None);
             let call =
-                StartCall { target, order, method, references, payload, deadline, depth, relayed: false, extras };
+                StartCall { target, order, method, references, payload, deadline, depth, relayed, extras, promises };
             let started = locked.session.start_call(now, call);
             if let Ok(key) = started {
                 // Nothing can have come back yet.

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -198,6 +198,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// Waits until there is something to do, and does it: reads, writes, looks at the time.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         self.link.driver.register(cx.waker());
+        let called = self.handle_released();
         let read = self.poll_read(cx)?;
         self.poll_close()?;
         if read.is_pending() && self.waits_for_others(cx) {
@@ -206,7 +207,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let written = self.poll_write(cx)?;
         let released = self.release_held_back();
         let time = self.poll_time(cx)?;
-        let again = read.is_ready() || written.is_ready() || released || time.is_ready();
+        let again = called || read.is_ready() || written.is_ready() || released || time.is_ready();
         if again { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -252,6 +253,20 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             tracing::warn!(peer = %self.link.describe_peer(), %error, "the peer broke the protocol");
             Over::Broken(RemoteError::from(error))
         })
+    }
+
+    /// Calls begin whose targets are there now, before anything is read that comes behind them. Whether any did.
+    fn handle_released(&mut self) -> bool {
+        if !self.link.released.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        let events = &mut self.events;
+        self.link.step(|locked| {
+            locked.flushing = true;
+            locked.session.take_released(events);
+        });
+        self.handle_events();
+        true
     }
 
     fn handle_events(&mut self) {

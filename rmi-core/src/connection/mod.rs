@@ -107,6 +107,8 @@ pub(crate) struct Link<O> {
     /// Bytes that waited to be written after the last step.
     queued: AtomicU64,
     driver: AtomicWaker,
+    /// Whether calls wait for the driver that have waited for a result.
+    released: AtomicBool,
     clock: Clock,
     runtime: Handle,
     ended: OnceLock<Ended>,
@@ -190,6 +192,7 @@ impl<O: Kept> Link<O> {
             }),
             queued: AtomicU64::new(0),
             driver: AtomicWaker::new(),
+            released: AtomicBool::new(false),
             clock,
             runtime: Handle::current(),
             ended: OnceLock::new(),
@@ -257,6 +260,10 @@ impl<O: Kept> Link<O> {
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut Session<O>) -> R) -> R {
         self.step(|locked| {
             let result = act(&mut locked.session);
+            if locked.session.has_released() {
+                self.released.store(true, Ordering::Release);
+                self.driver.wake();
+            }
             if locked.session.has_output() {
                 self.wake_to_flush(locked);
             }

@@ -191,6 +191,7 @@ impl Import {
             depth: 0,
             relayed: false,
             extras: None,
+            promises: None,
         };
         let key = over.start_call(now, call)?;
         match PendingCall::new(over.clone(), key).answer().await.0 {

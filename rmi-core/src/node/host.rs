@@ -174,13 +174,20 @@ impl Node {
         let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
         let unexported = || refused(ErrorKind::NoSuchObject, "the object was unexported: it is called no more");
         let object = match target {
-            ArrivedTarget::Object(Referent::Own(object)) => object,
-            ArrivedTarget::Object(Referent::Foreign(dead)) if dead.owner() == self.id() => return Err(unexported()),
+            ArrivedTarget::Object(Referent::Own(object)) | ArrivedTarget::Promised(Referent::Own(object)) => object,
+            ArrivedTarget::Object(Referent::Foreign(dead)) | ArrivedTarget::Promised(Referent::Foreign(dead))
+                if dead.owner() == self.id() =>
+            {
+                return Err(unexported());
+            }
             ArrivedTarget::Object(Referent::Foreign(import)) => {
                 return self.may_relay(link, &import).map(|()| Aim::Elsewhere(import));
             }
+            // Its caller cannot know yet whom to dial.
+            ArrivedTarget::Promised(Referent::Foreign(import)) => return Ok(Aim::Elsewhere(import)),
             // None is ever given out: what is passed is what it leads to.
-            ArrivedTarget::Object(Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_)) => {
+            ArrivedTarget::Object(Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_))
+            | ArrivedTarget::Promised(Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_)) => {
                 return Err(refused(ErrorKind::NoSuchObject, "the reference leads nowhere"));
             }
             ArrivedTarget::Service(name) => self.0.services.lock().get(&name).cloned().ok_or_else(|| {

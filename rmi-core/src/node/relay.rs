@@ -62,6 +62,7 @@ impl Node {
                 depth: *depth,
                 relayed: true,
                 extras: extras.clone(),
+                promises: None,
             };
             let key = link.start_call(self.now(), start)?;
             Ok::<_, RemoteError>(PendingCall::new(link, key))

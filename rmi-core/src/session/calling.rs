@@ -18,8 +18,8 @@ use crate::{
     id::{ObjectId, PULL},
     time::Time,
     wire::{
-        Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Extras, Kind, Message, MethodNumber, Reply, Target,
-        WireError,
+        Acquire, CallHead, CallId, Cancel, Descriptor, Encoded, Extras, Kind, Message, MethodNumber, PromiseId, Reply,
+        Target, WireError,
     },
 };
 
@@ -47,6 +47,8 @@ pub struct StartCall<'a, O> {
     pub relayed: bool,
     /// Its trace and its metadata, where there are any.
     pub extras: Option<Arc<Extras>>,
+    /// What its result may be called by before it is there: a number of [`Session::next_promise`].
+    pub promises: Option<PromiseId>,
 }
 
 impl<O: Clone> Session<O> {
@@ -81,6 +83,7 @@ impl<O: Clone> Session<O> {
                 time_left,
                 depth: call.depth,
                 extras: call.extras.as_deref(),
+                promises: call.promises,
                 references: &descriptors,
             };
             send_call(self, call.order, &head, call.payload, kept);
@@ -97,10 +100,24 @@ impl<O: Clone> Session<O> {
                 depth: call.depth,
                 relayed: call.relayed,
                 extras: call.extras,
+                promises: call.promises,
             };
             self.park(now, key, Waits::Call(parked));
         }
         Ok(key)
+    }
+
+    /// A number for a promise that this link has not used.
+    pub fn next_promise(&mut self) -> PromiseId {
+        let promise = PromiseId(self.promised);
+        self.promised += 1;
+        promise
+    }
+
+    /// Whether messages of this order wait behind a large one: what is called by another order may overtake them.
+    #[must_use]
+    pub fn lags(&self, order: ObjectId) -> bool {
+        !self.outbox.has_no_lanes() && self.outbox.is_blocked(order)
     }
 
     /// Whether a call may start now. Gives the number of its method, or none where it has to wait.
@@ -267,6 +284,7 @@ impl<O: Clone> Session<O> {
             time_left,
             depth: call.depth,
             extras: call.extras.as_deref(),
+            promises: call.promises,
             references: &descriptors,
         };
         let mut payload = Encoded::from(call.payload);

@@ -87,6 +87,7 @@ impl<O: Clone> Session<O> {
         self.outbox.clear();
         self.imports = Imports::default();
         (self.log, self.suspended) = (SentLog::default(), None);
+        self.lose_promises();
         Lost { serving: self.served.lose(), given: self.exports.take_all() }
     }
 }

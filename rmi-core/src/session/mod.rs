@@ -27,6 +27,7 @@ mod keepalive;
 mod lanes;
 mod outbox;
 mod parked;
+mod promises;
 mod references;
 mod resume;
 mod sending;
@@ -46,6 +47,7 @@ use self::{
     imports::Imports,
     keepalive::{Keepalive, Silence},
     outbox::Outbox,
+    promises::Promises,
     references::Exports,
     resume::{Lineage, Suspended},
     sent::{Receipts, SentLog},
@@ -116,6 +118,11 @@ pub struct Session<O> {
     log: SentLog,
     receipts: Receipts,
     served: CallsServed,
+    promises: Promises<O>,
+    /// Numbers of promises that were used towards the peer.
+    promised: u64,
+    /// Calls that have waited for a result which is there now.
+    released: Vec<Event<O>>,
     exports: Exports<O>,
     imports: Imports,
     given: Given,
@@ -190,6 +197,9 @@ impl<O: Clone> Session<O> {
             log: SentLog::new(lineage.is_some()),
             receipts: Receipts::default(),
             served: CallsServed::default(),
+            promises: Promises::new(limits.calls),
+            promised: 0,
+            released: Vec::new(),
             exports: Exports::default(),
             imports: Imports::default(),
             given: Given::new(&limits),
@@ -299,9 +309,7 @@ impl<O: Clone> Session<O> {
             Message::Call(call) => self.handle_call(now, call, directory, events)?,
             Message::Reply(reply) => self.handle_reply(now, reply)?,
             Message::Refusal(refusal) => self.handle_answer(now, refusal.id, Answer::Failed(refusal.error))?,
-            Message::Cancel(Cancel { id }) => {
-                events.extend(self.served.find(id).map(Event::Cancel));
-            }
+            Message::Cancel(Cancel { id }) => self.handle_cancel(id, events),
             Message::Release(Release { slot, count }) => {
                 self.effects.garbage.extend(self.exports.take_back(slot, count)?);
                 if plant::is(Plant::ReleaseTwice) {

@@ -6,7 +6,7 @@ use super::{credit::SendCredit, references::Passed};
 use crate::{
     id::{Fingerprint, MethodId, ObjectId, PULL},
     time::Time,
-    wire::{Extras, Payload, Target},
+    wire::{Extras, Payload, PromiseId, Target},
 };
 
 /// What waits for the peer's credit, or for a connection.
@@ -39,6 +39,7 @@ pub(crate) struct ParkedCall<O> {
     pub(crate) depth: u32,
     pub(crate) relayed: bool,
     pub(crate) extras: Option<Arc<Extras>>,
+    pub(crate) promises: Option<PromiseId>,
 }
 
 /// What it takes of the peer's credit to send something that waits.

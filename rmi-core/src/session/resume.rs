@@ -122,6 +122,7 @@ impl<O: Clone> Session<O> {
         self.suspended = Some(Suspended { since: now, gave_up: false });
         let cause = || lost("the connection was lost before the call had left").with_certainty(Certainty::NotSent);
         self.made.suspend(now, self.limits.connect_timeout, cause, &mut self.effects);
+        self.lose_promises();
         self.served.lose()
     }
 

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::{
     Event, Phase, Session, cut,
     definitions::KnownMethod,
+    promises::Found,
     references::{HeldReference, Origin, Passed, Received, Third},
     sending::Kept,
     served::{GivesBack, ServedId},
@@ -17,7 +18,7 @@ use crate::{
     time::Time,
     wire::{
         Acquire, Call, CallId, Credit, Descriptor, Encoded, Extras, FRAME_LEN_MAX, Kind, Message, MethodNumber,
-        Outcome, Payload, Refusal, ReplyHead, Target, WireError,
+        Outcome, Payload, Refusal, ReplyHead, Slot, Target, WireError,
     },
 };
 
@@ -31,11 +32,11 @@ const PULL_LEN_MAX: usize = 5 + 10;
 
 /// A call that arrived.
 #[derive(Debug)]
-pub struct Arrived<O> {
+pub struct Arrived<O, T = ArrivedTarget<O>> {
     /// Its id, to answer it by.
     pub id: ServedId,
     /// Whom it is for.
-    pub target: ArrivedTarget<O>,
+    pub target: T,
     /// The method's number on this link.
     pub number: MethodNumber,
     /// The method.
@@ -73,11 +74,21 @@ impl Cost {
     }
 }
 
+impl<O, T> Arrived<O, T> {
+    /// The same call, for this target.
+    fn aimed_at<U>(self, target: U) -> Arrived<O, U> {
+        let Self { id, number, method, fingerprint, references, payload, cost, deadline, depth, extras, .. } = self;
+        Arrived { id, target, number, method, fingerprint, references, payload, cost, deadline, depth, extras }
+    }
+}
+
 /// Whom a call is for.
 #[derive(Debug)]
 pub enum ArrivedTarget<O> {
     /// An object.
     Object(O),
+    /// An object that the peer has called before it had it.
+    Promised(O),
     /// A service of this name.
     Service(String),
 }
@@ -122,41 +133,99 @@ impl<O: Clone> Session<O> {
             if is_small { (0, GivesBack::Call(bytes)) } else { (bytes, GivesBack::Call(0)) }
         };
         let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
+        if call.promises.is_some_and(|promise| !self.promises.open(call.id, promise)) {
+            return Err(WireError::Broken("promised a result by a number that it has used before"));
+        }
         let cost = Cost { bytes: at_once, connection: self.connection };
+        let deadline = call.time_left.map(|left| now + left);
+        let (number, payload, depth, extras) = (call.method, call.payload, call.depth, call.extras);
+        let arrived =
+            Arrived { id, target: (), number, method, fingerprint, references, payload, cost, deadline, depth, extras };
         let target = match call.target {
-            Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object),
-            Target::Object(id) => directory.find(&id).map(|passed| ArrivedTarget::Object(passed.object)),
-            Target::Service(name) => Some(ArrivedTarget::Service(name)),
-            Target::Promise { .. } => return Err(WireError::Broken("called a promise, which this node never offered")),
-        };
-        let target = match target {
-            _ if call.depth > self.limits.depth => Err(too_deep(call.depth, self.limits.depth)),
-            Some(target) => Ok(target),
-            None => Err(no_such_object()),
-        };
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => {
-                self.release_all(references);
-                self.let_go(cost);
-                self.refuse(id, error.with_certainty(Certainty::NotExecuted));
-                return Ok(());
+            _ if depth > self.limits.depth => Err(too_deep(depth, self.limits.depth)),
+            Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object).ok_or_else(no_such_object),
+            Target::Object(id) => {
+                directory.find(&id).map(|passed| ArrivedTarget::Object(passed.object)).ok_or_else(no_such_object)
             }
+            Target::Service(name) => Ok(ArrivedTarget::Service(name)),
+            Target::Promise { promise, reference } => match self.promises.find(promise, reference) {
+                Found::Open => {
+                    self.promises.wait(promise, arrived.aimed_at(reference));
+                    return Ok(());
+                }
+                Found::Given(slot) => {
+                    self.exports.get(slot).cloned().map(ArrivedTarget::Promised).ok_or_else(no_such_object)
+                }
+                Found::Nothing => Err(promise_broken()),
+            },
         };
-        events.push(Event::Call(Arrived {
-            id,
-            target,
-            number: call.method,
-            method,
-            fingerprint,
-            references,
-            payload: call.payload,
-            cost,
-            deadline: call.time_left.map(|left| now + left),
-            depth: call.depth,
-            extras: call.extras,
-        }));
+        match target {
+            Ok(target) => events.push(Event::Call(arrived.aimed_at(target))),
+            Err(error) => self.refuse_arrived(arrived, error),
+        }
         Ok(())
+    }
+
+    /// A call that arrived is not let in.
+    fn refuse_arrived<T>(&mut self, call: Arrived<O, T>, error: RemoteError) {
+        self.release_all(call.references);
+        self.let_go(call.cost);
+        self.refuse(call.id, error.with_certainty(Certainty::NotExecuted));
+    }
+
+    /// The caller of a call has gone. One that waits for a result is answered here.
+    pub(super) fn handle_cancel(&mut self, id: CallId, events: &mut Vec<Event<O>>) {
+        match self.promises.take_waiting(id) {
+            Some(call) => {
+                let message = "the call was cancelled before the result was there that it is made on";
+                self.refuse_arrived(call, RemoteError::new(ErrorKind::Cancelled, message));
+            }
+            None => events.extend(self.served.find(id).map(Event::Cancel)),
+        }
+    }
+
+    /// The calls that have waited for results which are there now, in order: to be dispatched before anything
+    /// that arrives later.
+    pub fn take_released(&mut self, events: &mut Vec<Event<O>>) {
+        events.append(&mut self.released);
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn has_released(&self) -> bool {
+        !self.released.is_empty()
+    }
+
+    /// A call has been answered with these references, each where it was given out.
+    fn keep_promise(&mut self, call: CallId, given: Vec<Option<(Slot, O)>>) {
+        let Some((promise, waiting)) = self.promises.answer(call) else { return };
+        for call in waiting {
+            match given.get(call.target as usize) {
+                Some(Some((_, object))) => {
+                    let target = ArrivedTarget::Promised(object.clone());
+                    self.released.push(Event::Call(call.aimed_at(target)));
+                }
+                Some(None) | None => self.refuse_arrived(call, promise_broken()),
+            }
+        }
+        if given.iter().any(Option::is_some) {
+            let slots = given.into_iter().map(|given| given.map(|(slot, _)| slot)).collect();
+            self.promises.keep(promise, slots);
+        }
+    }
+
+    /// The connection is lost, and with it what was called before it was there.
+    pub(super) fn lose_promises(&mut self) {
+        for call in self.promises.lose() {
+            self.served.finish(call.id);
+            self.release_all(call.references);
+        }
+        for event in std::mem::take(&mut self.released) {
+            if let Event::Call(call) = event {
+                self.served.finish(call.id);
+                self.release_all(call.references);
+            }
+        }
     }
 
     /// A method by its number on the current connection, to call it elsewhere.
@@ -198,18 +267,27 @@ impl<O: Clone> Session<O> {
             payload.clear();
             if let Some(error) = refused {
                 self.push_refusal(id, error.with_certainty(Certainty::Executed));
+                self.keep_promise(id, Vec::new());
             }
             return;
         }
         let (descriptors, kept) = self.describe(references);
+        let is_called = !self.promises.is_empty() && outcome == Outcome::Ok;
+        let given = if is_called { given_out(&descriptors, &kept) } else { Vec::new() };
         let head = ReplyHead { id, outcome, references: &descriptors };
         self.write(Kind::Reply, |out| head.encode_head(out), payload, None, kept);
+        if !self.promises.is_empty() {
+            self.keep_promise(id, given);
+        }
     }
 
     /// Answers a call with an error of the runtime. Texts too long for the peer are cut.
     pub fn refuse(&mut self, call: ServedId, error: RemoteError) {
         if self.finish(call) {
             self.push_refusal(call.id, error);
+            if !self.promises.is_empty() {
+                self.keep_promise(call.id, Vec::new());
+            }
         }
     }
 
@@ -271,6 +349,20 @@ impl<O: Clone> Session<O> {
         self.imports.receive(slot)?;
         Ok(Received::Held(HeldReference { slot, id, interfaces, third }))
     }
+}
+
+/// Where an answer gives its references out, with the objects. Those of the peer's own are not given out.
+fn given_out<O: Clone>(descriptors: &[Descriptor], kept: &Kept<O>) -> Vec<Option<(Slot, O)>> {
+    let slot = |descriptor: &Descriptor| match descriptor {
+        Descriptor::Mine { slot, .. } | Descriptor::Third { slot, .. } => Some(*slot),
+        Descriptor::Yours(_) => None,
+    };
+    descriptors.iter().zip(&kept.keep).map(|(descriptor, object)| Some((slot(descriptor)?, object.clone()))).collect()
+}
+
+fn promise_broken() -> RemoteError {
+    let message = "the result that it is called on is no reference to an object of the callee's: its call failed, or the result came from the caller";
+    RemoteError::new(ErrorKind::PromiseBroken, message).with_certainty(Certainty::NotExecuted)
 }
 
 fn no_such_object() -> RemoteError {

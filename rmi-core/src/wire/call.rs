@@ -11,7 +11,7 @@ use super::{
     error::WireError,
     extras::Extras,
     field::{self, Reader},
-    message::{CallId, MethodNumber, Slot},
+    message::{CallId, MethodNumber, PromiseId, Slot},
     payload::Payload,
     reference::{self, Descriptor},
     varint::{self, Gathered},
@@ -36,12 +36,12 @@ pub enum Target {
     Object(ObjectId),
     /// A service by its name, such as the registry.
     Service(String),
-    /// The result of a call that has not been answered.
+    /// The result of a call whose answer has not arrived.
     Promise {
-        /// That call.
-        call: CallId,
-        /// Which reference of its result.
-        path: Vec<u32>,
+        /// What that call has promised its result by.
+        promise: PromiseId,
+        /// Which reference of the result.
+        reference: u32,
     },
 }
 
@@ -72,6 +72,8 @@ pub struct Call {
     pub extras: Option<Arc<Extras>>,
     /// How the payload is encoded.
     pub codec: Codec,
+    /// What its result may be called by before it is there, where it may.
+    pub promises: Option<PromiseId>,
     /// The references among the arguments.
     pub references: Vec<Descriptor>,
     /// The arguments.
@@ -93,6 +95,8 @@ pub struct CallHead<'a> {
     pub depth: u32,
     /// Its trace and its metadata, where there are any.
     pub extras: Option<&'a Extras>,
+    /// What its result may be called by before it is there, where it may.
+    pub promises: Option<PromiseId>,
     /// The references among the arguments.
     pub references: &'a [Descriptor],
 }
@@ -108,6 +112,9 @@ const TRACE: u8 = 1 << 4;
 const METADATA: u8 = 1 << 5;
 const REFERENCES: u8 = 1 << 6;
 const CODEC: u8 = 1 << 7;
+
+/// In the codec of a call: the number of a promise follows.
+const PROMISES: u8 = 1 << 7;
 
 impl CallHead<'_> {
     /// Appends everything of the body that precedes the payload.
@@ -139,6 +146,10 @@ impl CallHead<'_> {
         if !self.references.is_empty() {
             reference::put_table(out, self.references);
         }
+        if let Some(promise) = self.promises {
+            out.put_u8(Codec::Postcard as u8 | PROMISES);
+            varint::put(out, promise.0);
+        }
     }
 
     #[inline]
@@ -154,6 +165,7 @@ impl CallHead<'_> {
             | flag(self.depth != 0, DEPTH)
             | self.extras.map_or(0, extras_flags)
             | flag(!self.references.is_empty(), REFERENCES)
+            | flag(self.promises.is_some(), CODEC)
     }
 
     #[inline]
@@ -162,12 +174,9 @@ impl CallHead<'_> {
             Target::Slot(slot) => field::put_slot(out, *slot),
             Target::Object(object) => out.put_slice(&object.to_bytes()),
             Target::Service(name) => field::put_block(out, name.as_bytes()),
-            Target::Promise { call, path } => {
-                varint::put(out, call.0.into());
-                varint::put(out, path.len() as u64);
-                for step in path {
-                    varint::put(out, (*step).into());
-                }
+            Target::Promise { promise, reference } => {
+                varint::put(out, promise.0);
+                varint::put(out, (*reference).into());
             }
         }
     }
@@ -189,6 +198,7 @@ impl Call {
             time_left: self.time_left,
             depth: self.depth,
             extras: self.extras.as_deref(),
+            promises: self.promises,
             references: &self.references,
         }
     }
@@ -201,7 +211,7 @@ impl Call {
         let mut reader = Reader::new(&body);
         let flags = reader.byte("the flags of a call")?;
         let id = CallId(reader.varint_u32("a call id")?);
-        let target = take_target(&mut reader, flags & TARGET, limits)?;
+        let target = take_target(&mut reader, flags & TARGET)?;
         let method = MethodNumber(reader.varint_u32("a method number")?);
         let time_left = if flags & TIME_LEFT == 0 {
             None
@@ -211,26 +221,22 @@ impl Call {
         let depth = if flags & DEPTH == 0 { 0 } else { reader.varint_u32("the depth of a call")? };
         let extras = if flags & (TRACE | METADATA) == 0 { None } else { take_extras(&mut reader, flags)? };
         let references = if flags & REFERENCES == 0 { Vec::new() } else { reference::take_table(&mut reader, limits)? };
-        let codec = take_codec(&mut reader, flags & CODEC != 0)?;
+        let (codec, promises) = if flags & CODEC == 0 { (Codec::Postcard, None) } else { take_promise(&mut reader)? };
         let head_len = reader.position();
         body.advance(head_len);
-        Ok(Self { id, target, method, time_left, depth, extras, codec, references, payload: body.into() })
+        Ok(Self { id, target, method, time_left, depth, extras, codec, promises, references, payload: body.into() })
     }
 }
 
 #[inline]
-fn take_target(reader: &mut Reader<'_>, tag: u8, limits: &Limits) -> Result<Target, WireError> {
+fn take_target(reader: &mut Reader<'_>, tag: u8) -> Result<Target, WireError> {
     match tag {
         TARGET_SLOT => Ok(Target::Slot(reader.slot()?)),
         TARGET_OBJECT => Ok(Target::Object(ObjectId::from_bytes(reader.fixed("an object id")?))),
         TARGET_SERVICE => Ok(Target::Service(reader.name("the name of a service")?)),
         _ => {
-            let call = CallId(reader.varint_u32("a call id")?);
-            let mut path = Vec::new();
-            for _ in 0..reader.bounded("steps of a promise", limits.nesting.into())? {
-                path.push(reader.varint_u32("a step of a promise")?);
-            }
-            Ok(Target::Promise { call, path })
+            let promise = PromiseId(reader.varint("the number of a promise")?);
+            Ok(Target::Promise { promise, reference: reader.varint_u32("a reference of a promise")? })
         }
     }
 }
@@ -278,7 +284,22 @@ pub(super) fn take_codec(reader: &mut Reader<'_>, present: bool) -> Result<Codec
     if !present {
         return Ok(Codec::Postcard);
     }
-    match reader.byte("a codec")? {
+    codec(reader.byte("a codec")?)
+}
+
+/// The codec of a call, and what the call promises its result by.
+#[cold]
+fn take_promise(reader: &mut Reader<'_>) -> Result<(Codec, Option<PromiseId>), WireError> {
+    let byte = reader.byte("a codec")?;
+    let codec = codec(byte & !PROMISES)?;
+    if byte & PROMISES == 0 {
+        return Ok((codec, None));
+    }
+    Ok((codec, Some(PromiseId(reader.varint("the number of a promise")?))))
+}
+
+fn codec(byte: u8) -> Result<Codec, WireError> {
+    match byte {
         0 => Ok(Codec::Postcard),
         1 => Err(WireError::BadValue { what: "a codec", problem: "JSON is reserved; this version speaks postcard" }),
         tag => Err(WireError::UnknownTag { what: "codec", tag: tag.into() }),
@@ -309,7 +330,8 @@ mod tests {
             slot().prop_map(Target::Slot),
             any::<[u8; 16]>().prop_map(|id| Target::Object(ObjectId::from_bytes(id))),
             "[a-z.]{1,20}".prop_map(Target::Service),
-            any::<(u32, Vec<u32>)>().prop_map(|(call, path)| Target::Promise { call: CallId(call), path }),
+            any::<(u64, u32)>()
+                .prop_map(|(promise, reference)| Target::Promise { promise: PromiseId(promise), reference }),
         ]
     }
 
@@ -343,13 +365,15 @@ mod tests {
             target in target(),
             metadata in prop::collection::vec(("[+a-z]{1,9}", bytes()), 0..4),
             references in prop::collection::vec(descriptor(), 0..4),
+            promises in any::<Option<u64>>(),
             payload in bytes(),
         ) -> Call {
             let (id, method) = (CallId(id), MethodNumber(method));
             let time_left = micros.map(|micros| Duration::from_micros(micros.into()));
             let codec = Codec::Postcard;
             let extras = Extras::received(trace, metadata).map(Arc::new);
-            Call { id, target, method, time_left, depth, extras, codec, references, payload: payload.into() }
+            let promises = promises.map(PromiseId);
+            Call { id, target, method, time_left, depth, extras, codec, promises, references, payload: payload.into() }
         }
     }
 
@@ -383,6 +407,7 @@ mod tests {
             depth: 0,
             extras: None,
             codec: Codec::Postcard,
+            promises: None,
             references: Vec::new(),
             payload: Bytes::from_static(b"payload").into(),
         }
@@ -418,8 +443,6 @@ mod tests {
         assert_eq!(error.to_string(), "references in a message: 4 exceeds the limit of 3");
         let error = Call::decode(Bytes::from_static(&[METADATA, 0, 0, 0, 0, 0x81, 0x02]), &limits).unwrap_err();
         assert_eq!(error.to_string(), "metadata entries of a call: 257 exceeds the limit of 256");
-        let error = Call::decode(Bytes::from_static(&[TARGET_PROMISE, 0, 0, 0x81, 0x01]), &limits).unwrap_err();
-        assert_eq!(error.to_string(), "steps of a promise: 129 exceeds the limit of 128");
     }
 
     #[test]
@@ -431,6 +454,8 @@ mod tests {
         assert_eq!(error(&[0, 0xff, 0xff, 0xff, 0xff, 0x7f]), "a call id: the integer is too wide");
         assert_eq!(error(&[CODEC, 0, 0, 0, 0, 1]), "a codec: JSON is reserved; this version speaks postcard");
         assert_eq!(error(&[CODEC, 0, 0, 0, 0, 2]), "unknown codec 0x2");
+        assert_eq!(error(&[CODEC, 0, 0, 0, 0, PROMISES | 2, 9]), "unknown codec 0x2");
+        assert_eq!(error(&[CODEC, 0, 0, 0, 0, PROMISES]), "a message ends within the number of a promise");
         assert_eq!(error(&[REFERENCES, 0, 0, 0, 0, 1, 3]), "unknown kind of reference 0x3");
         assert_eq!(error(&[TARGET_SERVICE, 0, 0]), "the name of a service: the name is empty");
         assert_eq!(error(&[TARGET_SERVICE, 0, 2, 0xc3, 0x28]), "the name of a service is not valid UTF-8");

@@ -27,6 +27,11 @@ pub const INTERFACES_LEN_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u32);
 
+/// The result of a call, by its caller's number, so that it can be called before it is there. Never used twice on
+/// a link: calls of it may arrive when the number of its call is another call's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PromiseId(pub u64);
+
 /// Where a node exports an object to the other over a link. A slot that is used again has another
 /// generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -32,7 +32,7 @@ pub use frame::{
 pub use hello::{Agreed, Hello};
 pub use message::{
     Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
-    Message, MethodNumber, Part, Refusal, Release, Slot,
+    Message, MethodNumber, Part, PromiseId, Refusal, Release, Slot,
 };
 pub use payload::{Encoded, Payload};
 pub use reference::{Descriptor, ROUTE_LEN_MAX};

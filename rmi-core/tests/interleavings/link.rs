@@ -80,6 +80,7 @@ impl Link {
                 depth: 0,
                 relayed: false,
                 extras: None,
+                promises: None,
             };
             session.start_call(Time::START, call).unwrap()
         })

@@ -8,8 +8,8 @@ use rmi_core::{
     id::{Fingerprint, MethodId},
     wire::{
         Ack, Acquire, Call, CallId, Cancel, Chunk, Closing, Codec, Credit, Definition, Descriptor, Frame, Goodbye,
-        Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Payload, Refusal, Release, Reply, Resume,
-        ResumeRefused, Slot, Target, Ticket, WireError, split_frame,
+        Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Payload, PromiseId, Refusal, Release,
+        Reply, Resume, ResumeRefused, Slot, Target, Ticket, WireError, split_frame,
     },
 };
 
@@ -95,6 +95,7 @@ fn call(id: u32) -> Call {
         depth: 0,
         extras: None,
         codec: Codec::Postcard,
+        promises: None,
         references: Vec::new(),
         payload: Payload::default(),
     }
@@ -369,9 +370,15 @@ fn a_slot_revoked_that_is_not_held_is_nothing() {
 
 #[test]
 fn a_promise_as_a_target() {
-    let target = Target::Promise { call: CallId(0), path: vec![1] };
-    let why = "the peer called a promise, which this node never offered";
-    Victim::new().defined().refuse(Message::Call(Call { target, ..call(0) }), why);
+    let mut victim = Victim::new().defined();
+    let of = |promise| Target::Promise { promise: PromiseId(promise), reference: u32::MAX };
+    // Of nothing, and of what never comes: each call of it takes credit, and waits.
+    victim.accept(Message::Call(Call { target: of(9), ..call(0) }));
+    assert!(victim.said().iter().any(|message| matches!(message, Message::Refusal(_))));
+    victim.accept(Message::Call(Call { promises: Some(PromiseId(0)), target: Target::Service("x".into()), ..call(1) }));
+    victim.accept(Message::Call(Call { promises: Some(PromiseId(1)), target: of(0), ..call(2) }));
+    let why = "the peer promised a result by a number that it has used before";
+    victim.refuse(Message::Call(Call { promises: Some(PromiseId(1)), target: of(0), ..call(3) }), why);
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn call_with(pair: &mut Pair, references: Vec<Passed<Obj>>, name: &str) -> Resul
             depth: 0,
             relayed: false,
             extras: None,
+            promises: None,
         },
     );
     pair.a().carry_out();

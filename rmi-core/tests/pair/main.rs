@@ -14,6 +14,7 @@ mod limits;
 mod network;
 mod object;
 mod pair;
+mod promises;
 mod random;
 mod references;
 mod resume;

@@ -20,7 +20,7 @@ use rmi_core::{
         ServedId, Session, StartCall,
     },
     time::Time,
-    wire::{Encoded, Frame, Hello, LinkId, Message, Outcome, Target, Ticket, WireError, split_frame},
+    wire::{Encoded, Frame, Hello, LinkId, Message, Outcome, PromiseId, Target, Ticket, WireError, split_frame},
 };
 
 use crate::object::{Dropped, Exported, Obj};
@@ -97,6 +97,7 @@ pub(crate) struct Start {
     pub(crate) references: Vec<Obj>,
     pub(crate) deadline: Option<Time>,
     pub(crate) depth: u32,
+    pub(crate) promises: Option<PromiseId>,
 }
 
 impl Start {
@@ -105,12 +106,23 @@ impl Start {
         let order = ObjectId::from_bytes([1; 16]);
         let method = "demo.Registry.lookup";
         let target = Target::Service("registry".into());
-        Self { target, order, method, payload: Vec::new(), references: Vec::new(), deadline: None, depth: 0 }
+        let (payload, references) = (Vec::new(), Vec::new());
+        Self { target, order, method, payload, references, deadline: None, depth: 0, promises: None }
     }
 
     pub(crate) fn of(object: &Obj) -> Self {
         let (target, method) = (Target::Slot(object.slot()), "demo.Account.balance");
         Self { target, order: object.id(), method, ..Self::service() }
+    }
+
+    /// A call of the first reference of what was promised, by the order of the call that did.
+    pub(crate) fn of_promise(promise: PromiseId) -> Self {
+        let (target, method) = (Target::Promise { promise, reference: 0 }, "demo.Account.balance");
+        Self { target, method, ..Self::service() }
+    }
+
+    pub(crate) fn promising(self, promise: PromiseId) -> Self {
+        Self { promises: Some(promise), ..self }
     }
 
     pub(crate) fn payload(self, payload: impl Into<Vec<u8>>) -> Self {
@@ -171,7 +183,7 @@ impl Side {
     }
 
     pub(crate) fn start(&mut self, now: Time, start: Start) -> Result<CallKey, RemoteError> {
-        let Start { target, order, method, payload, references, deadline, depth } = start;
+        let Start { target, order, method, payload, references, deadline, depth, promises } = start;
         let references = references.iter().map(|object| self.pass(object)).collect();
         let id = if method == PULL { MethodId(2) } else { MethodId(fnv(method)) };
         let method = MethodRef { id, fingerprint: Fingerprint(7), name: &method };
@@ -186,6 +198,7 @@ impl Side {
             depth,
             relayed: false,
             extras: None,
+            promises,
         };
         let started = self.session.start_call(now, call);
         assert!(payload.is_empty(), "the payload is left empty");
@@ -274,7 +287,7 @@ impl Side {
             Event::Call(call) => {
                 let Arrived { id, target, references, payload, cost, deadline, depth, .. } = call;
                 let (object, service) = match target {
-                    ArrivedTarget::Object(object) => (Some(object), None),
+                    ArrivedTarget::Object(object) | ArrivedTarget::Promised(object) => (Some(object), None),
                     ArrivedTarget::Service(name) => (None, Some(name)),
                 };
                 let payload = payload.into_bytes();
@@ -320,7 +333,17 @@ impl Side {
     pub(crate) fn reply(&mut self, id: ServedId, payload: &[u8], references: &[&Obj]) {
         let references = references.iter().map(|&object| self.pass(object)).collect();
         self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload).into());
+        self.handle_released();
         self.carry_out();
+    }
+
+    /// What waited for an answer begins, as a driver sees to.
+    fn handle_released(&mut self) {
+        let mut events = Vec::new();
+        self.session.take_released(&mut events);
+        for event in events {
+            self.handle_event(event);
+        }
     }
 
     /// Its connection is lost: the handlers of all calls are dropped.

@@ -135,6 +135,7 @@ fn call(target: Target, payload: &'static [u8]) -> Call {
         depth: 0,
         extras: None,
         codec: Codec::Postcard,
+        promises: None,
         references: Vec::new(),
         payload: Bytes::from_static(payload).into(),
     }
@@ -146,7 +147,8 @@ fn calls() -> Vec<Case> {
     let metadata = vec![("tenant".to_owned(), Bytes::from_static(b"blue"))];
     let extras = Extras::received(Some([0xdd; 25]), metadata).map(Into::into);
     let service = Call { extras, ..call(Target::Service("registry".to_owned()), b"\x04bank") };
-    let promise = call(Target::Promise { call: CallId(6), path: vec![0, 300] }, &[]);
+    let promise = call(Target::Promise { promise: PromiseId(300), reference: 1 }, &[]);
+    let promising = Call { promises: Some(PromiseId(300)), ..call(Target::Slot(SLOT), &[0x0a]) };
     vec![
         Case {
             name: "call of a slot, with a deadline",
@@ -193,11 +195,23 @@ fn calls() -> Vec<Case> {
             fields: &[
                 (1, "flags: promise"),
                 (1, "call id: 7"),
-                (1, "promised by call: 6"),
-                (1, "steps: 2"),
-                (1, "step: 0"),
-                (2, "step: 300"),
+                (2, "promise: 300"),
+                (1, "reference of the result: 1"),
                 (1, "method: 2"),
+            ],
+        },
+        Case {
+            name: "call that promises its result",
+            message: Message::Call(promising),
+            fields: &[
+                (1, "flags: slot, codec"),
+                (1, "call id: 7"),
+                (1, "slot: 5"),
+                (1, "generation: 1"),
+                (1, "method: 2"),
+                (1, "codec: postcard, a promise follows"),
+                (2, "promise: 300"),
+                (1, "payload"),
             ],
         },
     ]
