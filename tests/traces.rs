@@ -1,6 +1,6 @@
 //! One trace over three processes, as a collector of OpenTelemetry is sent it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{env, future::Future, process::Stdio, time::Duration};
 
