@@ -168,7 +168,8 @@
 //!
 //! An [`Interceptor`] stands around each call that a node makes or serves: for access control, logs, metrics, retries.
 //! [`CallOptions::metadata`] goes with a call, [`CallOptions::baggage`] with those nested in it too; the method finds both
-//! in its [`Context`]. Each call is a span of `tracing`, of the target `rmi::call`.
+//! in its [`Context`]. Each call is a span of `tracing`, of the target `rmi::call`. With the feature
+//! `opentelemetry` the spans of all processes that a call goes through are one trace: see `examples/traces.rs`.
 //!
 //! # The life of a call
 //!

@@ -1,9 +1,12 @@
 //! Metadata and traces: from the caller to the method, down nested calls, and through relays.
 
 use parking_lot::Mutex;
-use rmi::{CallOptions, Certainty, Context, ErrorKind, Remote, remote};
+use rmi::{
+    CallOptions, Certainty, Context, ErrorKind, Interceptor, Invocation, Next, Node, Remote, RemoteError, Reply, Side,
+    remote,
+};
 
-use crate::common::{client, failure, hand_over, mem, node, serve, soon, transports};
+use crate::common::{beside, client, failure, hand_over, mem, node, serve, soon, transports};
 
 /// Tells what its caller's metadata was.
 #[remote]
@@ -95,4 +98,59 @@ async fn metadata_that_no_peer_takes_fails_its_call_before_it_is_sent() {
     let most = Remote::with(&teller, CallOptions::new().metadata("much", vec![b'm'; 8188]));
     assert_eq!(soon(most.tell("much".into())).await.unwrap().map(|text| text.len()), Some(8188));
     assert_eq!(client.stats().calls_in_flight, 0);
+}
+
+/// Makes the calls of its node belong to a trace.
+struct Traced([u8; 25]);
+
+#[rmi::async_trait]
+impl Interceptor for Traced {
+    async fn intercept(&self, call: &mut Invocation, mut next: Next<'_>) -> Result<Reply, RemoteError> {
+        call.set_trace(Some(self.0));
+        next.run(call).await
+    }
+
+    fn sees(&self, side: Side) -> bool {
+        side == Side::Client
+    }
+}
+
+/// Tells what its caller's trace was.
+#[remote]
+trait TraceTeller {
+    async fn tell(&self) -> rmi::Result<Option<Vec<u8>>>;
+    /// Asks another one.
+    async fn ask(&self, other: Remote<dyn TraceTeller>) -> rmi::Result<Option<Vec<u8>>>;
+}
+
+#[remote]
+impl TraceTeller for Plain {
+    async fn tell(&self) -> rmi::Result<Option<Vec<u8>>> {
+        Ok(Context::current().and_then(|context| context.trace()).map(|trace| trace.to_vec()))
+    }
+    async fn ask(&self, other: Remote<dyn TraceTeller>) -> rmi::Result<Option<Vec<u8>>> {
+        other.tell().await
+    }
+}
+
+fn teller_of_traces() -> Remote<dyn TraceTeller> {
+    Remote::<dyn TraceTeller>::new(Plain)
+}
+
+#[tokio::test]
+async fn a_trace_reaches_the_method_and_goes_on() {
+    let trace = std::array::from_fn(|index| u8::try_from(index + 1).unwrap());
+    for listen in transports() {
+        let server = node(&listen).await;
+        let traced = Node::builder().interceptor(Traced(trace)).start().await.unwrap();
+        let teller = teller_of_traces();
+        let near = serve(&server, &traced, &teller);
+        assert_eq!(soon(near.tell()).await.unwrap().as_deref(), Some(&trace[..]));
+        // The object asked is a third node's, and the call made by a node without interceptors.
+        let third = node(&beside(&listen)).await;
+        let far = hand_over(&third, &traced, &teller_of_traces()).await;
+        assert_eq!(soon(near.ask(far)).await.unwrap().as_deref(), Some(&trace[..]));
+        let untraced = serve(&server, &third, &teller);
+        assert_eq!(soon(untraced.tell()).await.unwrap(), None);
+    }
 }

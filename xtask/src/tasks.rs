@@ -15,6 +15,11 @@ pub(crate) fn check() -> Vec<Step> {
         Step::cargo("format", "fmt --all -- --check").needs("fmt", "rustup component add rustfmt"),
         Step::cargo("clippy", "clippy --workspace --all-targets -- -D warnings")
             .needs("clippy", "rustup component add clippy"),
+        Step::cargo(
+            "clippy, traces",
+            "clippy --package rmi --features opentelemetry --example traces --test traces -- -D warnings",
+        )
+        .needs("clippy", "rustup component add clippy"),
         with_loom(Step::cargo(
             "clippy, loom",
             "clippy --package rmi-core --test interleavings --target-dir target/loom",
@@ -38,10 +43,20 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     steps.push(Step::cargo("doctests", &format!("test {TESTED} --doc --no-fail-fast")).counted(Output::Stdout));
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
+        steps.extend(traces());
         steps.extend(loom(&[]));
         steps.extend(checked_counts());
     }
     steps
+}
+
+/// What only the feature has: its example, and the test that starts it.
+fn traces() -> Vec<Step> {
+    let traced = |verb: &str, what: &str| format!("{verb} --package rmi --features opentelemetry {what} traces");
+    vec![
+        Step::cargo("example of traces", &traced("build", "--example")),
+        Step::cargo("test of traces", &traced("test", "--test")).counted(Output::Stdout),
+    ]
 }
 
 /// The instructions of a call, beside those recorded.

@@ -151,7 +151,7 @@ impl Interceptors {
 
     /// Runs a call inside of all interceptors of its side.
     async fn run(&self, call: &mut Invocation, end: &mut dyn End) -> Result<Reply, RemoteError> {
-        let span = spans::open(call);
+        let (span, sees_peer) = spans::open(call);
         let mut next = Next { rest: self.of(call.side()), end };
         let ran = AssertUnwindSafe(next.run(call).instrument(span.clone())).catch_unwind().await;
         let result = ran.unwrap_or_else(|panic| {
@@ -159,6 +159,10 @@ impl Interceptors {
             Err(RemoteError::new(ErrorKind::Panicked, message))
         });
         let result = result.map_err(|error| error.with_certainty(call.certainty()));
+        if !sees_peer {
+            // The first call to a peer has connected to it.
+            spans::see_peer(&span, call);
+        }
         spans::close(&span, &result);
         result
     }

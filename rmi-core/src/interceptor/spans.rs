@@ -5,18 +5,24 @@ use tracing::{Level, Span, field::Empty, info_span};
 use super::{Invocation, Reply, Side};
 use crate::{error::RemoteError, transport::PeerAddr};
 
+/// What `rpc.system.name` says.
+const SYSTEM: &str = "rmi";
+
 /// Whether anybody listens for them.
 #[inline]
 pub(super) fn enabled() -> bool {
     tracing::span_enabled!(target: "rmi::call", Level::INFO)
 }
 
-/// The span of a call. At the caller, the call belongs to its trace from now on.
-pub(super) fn open(call: &mut Invocation) -> Span {
+/// The span of a call, and whether the peer is told in it already. At the caller, the call belongs to its trace from
+/// now on.
+pub(super) fn open(call: &mut Invocation) -> (Span, bool) {
     if !enabled() {
-        return Span::none();
+        return (Span::none(), true);
     }
-    let method = format!("{}/{}", call.interface(), call.method());
+    // A name that only the peer knows would give spans as many names as the peer likes.
+    let called = format!("{}/{}", call.interface(), call.method());
+    let (name, method) = if call.is_known() { (&*called, &*called) } else { (SYSTEM, "_OTHER") };
     let kind = match call.side() {
         Side::Client => "client",
         Side::Server => "server",
@@ -24,27 +30,25 @@ pub(super) fn open(call: &mut Invocation) -> Span {
     let span = info_span!(
         target: "rmi::call",
         "call",
-        otel.name = %method,
+        otel.name = name,
         otel.kind = kind,
         otel.status_code = Empty,
-        rpc.system.name = "rmi",
-        rpc.method = %method,
+        rpc.system.name = SYSTEM,
+        rpc.method = method,
+        rpc.method_original = Empty,
         server.address = Empty,
         server.port = Empty,
         client.address = Empty,
         client.port = Empty,
         error.type = Empty,
     );
-    if let Some(PeerAddr::Tcp { peer, .. }) = call.peer_addr() {
-        let (address, port) = match call.side() {
-            Side::Client => ("server.address", "server.port"),
-            Side::Server => ("client.address", "client.port"),
-        };
-        span.record(address, peer.ip().to_string());
-        span.record(port, peer.port());
+    if !call.is_known() {
+        span.record("rpc.method_original", called);
     }
+    // Before the span has a context: samplers see what is recorded until then.
+    let sees_peer = see_peer(&span, call);
     join(&span, call);
-    span
+    (span, sees_peer)
 }
 
 /// The call has ended.
@@ -56,6 +60,21 @@ pub(super) fn close(span: &Span, result: &Result<Reply, RemoteError>) {
     };
     span.record("error.type", kind);
     span.record("otel.status_code", "ERROR");
+}
+
+/// Records where the other side is; whether it is connected. To be recorded once: exporters keep what is recorded twice.
+pub(super) fn see_peer(span: &Span, call: &Invocation) -> bool {
+    let Some(seen) = call.peer_addr() else { return false };
+    if let PeerAddr::Tcp { peer, .. } = seen {
+        let (address, port) = match call.side() {
+            Side::Client => ("server.address", "server.port"),
+            Side::Server => ("client.address", "client.port"),
+        };
+        span.record(address, peer.ip().to_string());
+        // Ports are signed numbers in OpenTelemetry; an unsigned one would be exported as text.
+        span.record(port, i64::from(peer.port()));
+    }
+    true
 }
 
 #[cfg(not(feature = "opentelemetry"))]
