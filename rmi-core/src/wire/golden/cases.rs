@@ -21,6 +21,7 @@ pub(super) fn all() -> Vec<Case> {
     let mut cases = hellos();
     cases.extend(hellos_of_resumable_links());
     cases.extend(calls());
+    cases.extend(promises());
     cases.extend(answers());
     cases.push(references());
     cases.extend(objects());
@@ -147,8 +148,6 @@ fn calls() -> Vec<Case> {
     let metadata = vec![("tenant".to_owned(), Bytes::from_static(b"blue"))];
     let extras = Extras::received(Some([0xdd; 25]), metadata).map(Into::into);
     let service = Call { extras, ..call(Target::Service("registry".to_owned()), b"\x04bank") };
-    let promise = call(Target::Promise { promise: PromiseId(300), reference: 1 }, &[]);
-    let promising = Call { promises: Some(PromiseId(300)), ..call(Target::Slot(SLOT), &[0x0a]) };
     vec![
         Case {
             name: "call of a slot, with a deadline",
@@ -189,6 +188,13 @@ fn calls() -> Vec<Case> {
                 (5, "payload: the string \"bank\""),
             ],
         },
+    ]
+}
+
+fn promises() -> Vec<Case> {
+    let promise = call(Target::Promise { promise: PromiseId(300), reference: 1 }, &[]);
+    let promising = Call { promises: Some(PromiseId(300)), ..call(Target::Slot(SLOT), &[0x0a]) };
+    vec![
         Case {
             name: "call of a promise",
             message: Message::Call(promise),
