@@ -20,6 +20,11 @@ pub(crate) fn check() -> Vec<Step> {
             "clippy --package rmi --features opentelemetry --example traces --test traces -- -D warnings",
         )
         .needs("clippy", "rustup component add clippy"),
+        Step::cargo(
+            "clippy, interceptors",
+            "clippy --package rmi-interceptors --all-features --all-targets -- -D warnings",
+        )
+        .needs("clippy", "rustup component add clippy"),
         with_loom(Step::cargo(
             "clippy, loom",
             "clippy --package rmi-core --test interleavings --target-dir target/loom",
@@ -44,6 +49,7 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
         steps.extend(traces());
+        steps.push(interceptors());
         steps.extend(loom(&[]));
         steps.extend(checked_counts());
     }
@@ -57,6 +63,12 @@ fn traces() -> Vec<Step> {
         Step::cargo("example of traces", &traced("build", "--example")),
         Step::cargo("test of traces", &traced("test", "--test")).counted(Output::Stdout),
     ]
+}
+
+/// The ready interceptors that need features.
+fn interceptors() -> Step {
+    Step::cargo("tests of interceptors", "test --package rmi-interceptors --all-features --no-fail-fast")
+        .counted(Output::Stdout)
 }
 
 /// The instructions of a call, beside those recorded.
