@@ -21,8 +21,8 @@ pub(crate) fn check() -> Vec<Step> {
         )
         .needs("clippy", "rustup component add clippy"),
         Step::cargo(
-            "clippy, interceptors",
-            "clippy --package rmi-interceptors --all-features --all-targets -- -D warnings",
+            "clippy, bare interceptors",
+            "clippy --package rmi-interceptors --no-default-features --all-targets -- -D warnings",
         )
         .needs("clippy", "rustup component add clippy"),
         with_loom(Step::cargo(
@@ -49,7 +49,6 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
         steps.extend(traces());
-        steps.push(interceptors());
         steps.extend(loom(&[]));
         steps.extend(checked_counts());
     }
@@ -63,12 +62,6 @@ fn traces() -> Vec<Step> {
         Step::cargo("example of traces", &traced("build", "--example")),
         Step::cargo("test of traces", &traced("test", "--test")).counted(Output::Stdout),
     ]
-}
-
-/// The ready interceptors that need features.
-fn interceptors() -> Step {
-    Step::cargo("tests of interceptors", "test --package rmi-interceptors --all-features --no-fail-fast")
-        .counted(Output::Stdout)
 }
 
 /// The instructions of a call, beside those recorded.

@@ -35,6 +35,8 @@ pub use self::call::{TowerCall, TowerEnd, TowerService};
 ///     timeout::TimeoutLayer,
 /// };
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
 /// // 64 calls are served at a time, and others refused.
 /// let served = ServiceBuilder::new().layer(LoadShedLayer::new()).layer(ConcurrencyLimitLayer::new(64));
 /// // 1000 calls are made in a second, and others wait; each takes at most two seconds once it has gone.
@@ -44,6 +46,7 @@ pub use self::call::{TowerCall, TowerEnd, TowerService};
 /// let builder = Node::builder()
 ///     .interceptor(TowerLayer::new(Side::Server, served))
 ///     .interceptor(TowerLayer::new(Side::Client, made));
+/// # }
 /// ```
 ///
 /// # Calls that go again
@@ -59,6 +62,11 @@ pub struct TowerLayer {
 
 impl TowerLayer {
     /// Puts a layer around the calls of one side.
+    ///
+    /// # Panics
+    ///
+    /// Where the layer does: those with a timer or a task of their own, such as rate limits and buffers, are to be made
+    /// inside of a runtime.
     pub fn new<L>(side: Side, layer: L) -> Self
     where
         L: Layer<TowerService>,
