@@ -162,11 +162,13 @@ async fn an_order_is_one_trace_over_three_processes() {
     }
 
     for call in [ordering, ordered, taking[0], taken[0], taking[1], taken[1]] {
-        let told = |key| text(&call.attributes, key);
+        let told = |key: &str| text(&call.attributes, key);
         assert_eq!(told("rpc.system.name").as_deref(), Some("rmi"));
         assert_eq!(told("rpc.method").as_deref(), Some(&*call.name));
         let side = if call.kind == SpanKind::Client as i32 { "server" } else { "client" };
         assert_eq!(told(&format!("{side}.address")).as_deref(), Some("127.0.0.1"), "{call:#?}");
+        assert_eq!(told("server.address").as_deref(), Some("127.0.0.1"), "{call:#?}");
+        assert!(told("rpc.response.status_code").is_some(), "{call:#?}");
         let port = value(&call.attributes, &format!("{side}.port"));
         assert!(matches!(port, Some(Value::IntValue(1..=65535))), "{call:#?}");
     }

@@ -151,19 +151,15 @@ impl Interceptors {
 
     /// Runs a call inside of all interceptors of its side.
     async fn run(&self, call: &mut Invocation, end: &mut dyn End) -> Result<Reply, RemoteError> {
-        let (span, sees_peer) = spans::open(call);
+        let span = spans::CallSpan::open(call);
         let mut next = Next { rest: self.of(call.side()), end };
-        let ran = AssertUnwindSafe(next.run(call).instrument(span.clone())).catch_unwind().await;
+        let ran = AssertUnwindSafe(next.run(call).instrument(span.span().clone())).catch_unwind().await;
         let result = ran.unwrap_or_else(|panic| {
             let message = format!("an interceptor panicked: {}", panic_text(&*panic));
             Err(RemoteError::new(ErrorKind::Panicked, message))
         });
         let result = result.map_err(|error| error.with_certainty(call.certainty()));
-        if !sees_peer {
-            // The first call to a peer has connected to it.
-            spans::see_peer(&span, call);
-        }
-        spans::close(&span, &result);
+        span.close(call, &result);
         result
     }
 }

@@ -3,7 +3,10 @@
 use tracing::{Level, Span, field::Empty, info_span};
 
 use super::{Invocation, Reply, Side};
-use crate::{error::RemoteError, transport::PeerAddr};
+use crate::{
+    error::{ErrorKind, RemoteError},
+    transport::PeerAddr,
+};
 
 /// What `rpc.system.name` says.
 const SYSTEM: &str = "rmi";
@@ -14,61 +17,100 @@ pub(super) fn enabled() -> bool {
     tracing::span_enabled!(target: "rmi::call", Level::INFO)
 }
 
-/// The span of a call, and whether the peer is told in it already. At the caller, the call belongs to its trace from
-/// now on.
-pub(super) fn open(call: &mut Invocation) -> (Span, bool) {
-    if !enabled() {
-        return (Span::none(), true);
-    }
-    // A name that only the peer knows would give spans as many names as the peer likes.
-    let called = format!("{}/{}", call.interface(), call.method());
-    let (name, method) = if call.is_known() { (&*called, &*called) } else { (SYSTEM, "_OTHER") };
-    let kind = match call.side() {
-        Side::Client => "client",
-        Side::Server => "server",
-    };
-    let span = info_span!(
-        target: "rmi::call",
-        "call",
-        otel.name = name,
-        otel.kind = kind,
-        otel.status_code = Empty,
-        rpc.system.name = SYSTEM,
-        rpc.method = method,
-        rpc.method_original = Empty,
-        server.address = Empty,
-        server.port = Empty,
-        client.address = Empty,
-        client.port = Empty,
-        error.type = Empty,
-    );
-    if !call.is_known() {
-        span.record("rpc.method_original", called);
-    }
-    // Before the span has a context: samplers see what is recorded until then.
-    let sees_peer = see_peer(&span, call);
-    join(&span, call);
-    (span, sees_peer)
+/// The span of a call. One that is dropped before the call has ended tells that the call was cancelled.
+pub(super) struct CallSpan {
+    span: Span,
+    /// The peer is told already.
+    sees_peer: bool,
+    is_open: bool,
 }
 
-/// The call has ended.
-pub(super) fn close(span: &Span, result: &Result<Reply, RemoteError>) {
-    let kind = match result {
-        Ok(reply) if !reply.is_error() => return,
-        Ok(_) => "method".to_owned(),
-        Err(error) => error.kind().to_string(),
-    };
-    span.record("error.type", kind);
-    span.record("otel.status_code", "ERROR");
+impl CallSpan {
+    /// At the caller, the call belongs to the span's trace from now on.
+    pub(super) fn open(call: &mut Invocation) -> Self {
+        if !enabled() {
+            return Self { span: Span::none(), sees_peer: true, is_open: false };
+        }
+        // A name that only the peer knows would give spans as many names as the peer likes.
+        let called = format!("{}/{}", call.interface(), call.method());
+        let (name, method) = if call.is_known() { (&*called, &*called) } else { (SYSTEM, "_OTHER") };
+        let kind = match call.side() {
+            Side::Client => "client",
+            Side::Server => "server",
+        };
+        let span = info_span!(
+            target: "rmi::call",
+            "call",
+            otel.name = name,
+            otel.kind = kind,
+            otel.status_code = Empty,
+            rpc.system.name = SYSTEM,
+            rpc.method = method,
+            rpc.method_original = Empty,
+            rpc.response.status_code = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            client.address = Empty,
+            client.port = Empty,
+            error.type = Empty,
+        );
+        if !call.is_known() {
+            span.record("rpc.method_original", called);
+        }
+        // Before the span has a context: samplers see what is recorded until then.
+        let sees_peer = see_peer(&span, call);
+        join(&span, call);
+        Self { span, sees_peer, is_open: true }
+    }
+
+    /// What the call runs in.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The call has ended.
+    pub(super) fn close(mut self, call: &Invocation, result: &Result<Reply, RemoteError>) {
+        if !self.sees_peer {
+            // The first call to a peer has connected to it.
+            see_peer(&self.span, call);
+        }
+        self.end(match result {
+            Ok(reply) if !reply.is_error() => None,
+            Ok(_) => Some("method".to_owned()),
+            Err(error) => Some(error.kind().to_string()),
+        });
+    }
+
+    fn end(&mut self, failed: Option<String>) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        let Some(kind) = failed else {
+            self.span.record("rpc.response.status_code", "ok");
+            return;
+        };
+        self.span.record("rpc.response.status_code", &kind);
+        self.span.record("error.type", kind);
+        self.span.record("otel.status_code", "ERROR");
+    }
+}
+
+impl Drop for CallSpan {
+    fn drop(&mut self) {
+        self.end(Some(ErrorKind::Cancelled.to_string()));
+    }
 }
 
 /// Records where the other side is; whether it is connected. To be recorded once: exporters keep what is recorded twice.
-pub(super) fn see_peer(span: &Span, call: &Invocation) -> bool {
+fn see_peer(span: &Span, call: &Invocation) -> bool {
     let Some(seen) = call.peer_addr() else { return false };
-    if let PeerAddr::Tcp { peer, .. } = seen {
+    if let PeerAddr::Tcp { peer, own } = seen {
         let (address, port) = match call.side() {
             Side::Client => ("server.address", "server.port"),
-            Side::Server => ("client.address", "client.port"),
+            Side::Server => {
+                span.record("server.address", own.to_string());
+                ("client.address", "client.port")
+            }
         };
         span.record(address, peer.ip().to_string());
         // Ports are signed numbers in OpenTelemetry; an unsigned one would be exported as text.
