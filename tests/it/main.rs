@@ -38,6 +38,7 @@ mod registry;
 mod relay;
 mod retries;
 mod shutdown;
+mod spans;
 mod streams;
 mod twins;
 mod ui;
