@@ -162,7 +162,7 @@ impl Responder {
         match references {
             Ok(references) => match self.take() {
                 To::Caller(id) => self.reply(id, outcome, &mut payload, &references),
-                To::Interceptors(sink) => drop(sink.send(Ok(Reply::here(outcome, payload.take(), references)))),
+                To::Interceptors(sink) => tell(sink, Reply::here(outcome, payload.take(), references)),
                 To::Nobody => {}
             },
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
@@ -170,6 +170,7 @@ impl Responder {
         recycle(payload);
     }
 
+    #[inline]
     fn reply(&self, id: ServedId, outcome: Outcome, payload: &mut Encoded, references: &[Referent]) {
         let passed = references.iter().map(|referent| referent.pass(&self.line.node, &self.line.link));
         match passed.collect::<Result<Vec<_>, _>>() {
@@ -185,10 +186,16 @@ impl Responder {
     pub(crate) fn pass_on(mut self, outcome: Outcome, payload: Payload, references: Vec<Referent>) {
         match self.take() {
             To::Caller(id) => self.reply(id, outcome, &mut payload.into(), &references),
-            To::Interceptors(sink) => drop(sink.send(Ok(Reply::here(outcome, payload, references)))),
+            To::Interceptors(sink) => tell(sink, Reply::here(outcome, payload, references)),
             To::Nobody => {}
         }
     }
+}
+
+/// The interceptors around the method, which may have gone meanwhile, are told what it returned.
+#[cold]
+fn tell(sink: oneshot::Sender<Answered>, reply: Reply) {
+    let _ = sink.send(Ok(reply));
 }
 
 impl Drop for Responder {

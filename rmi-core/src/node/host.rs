@@ -64,7 +64,6 @@ impl Host<Referent> for Node {
                 return None;
             }
         };
-        let order = aim.order();
         let object = match aim {
             Aim::Own(object) if method == FENCE => {
                 return Some((object.id, InContext::new(answer_fence(responder), current)));
@@ -74,18 +73,14 @@ impl Host<Referent> for Node {
                 let name = link.known_method(call.number).map_or_else(|| "?".into(), |known| known.name);
                 let extras = current.extras.clone();
                 let served = Served { method, fingerprint, name, request, deadline, depth, extras };
-                let handler = match aim {
-                    Aim::Elsewhere(import) if !self.interceptors().see(Side::Server, method) || method == FENCE => {
-                        Handler::from(self.relay(import, served, responder))
-                    }
-                    aim => served.intercept(aim, responder),
-                };
-                return Some((order, InContext::new(self.note_detached(handler), current)));
+                let order = aim.order();
+                let handler = self.serve_around(aim, served, responder);
+                return Some((order, InContext::new(handler, current)));
             }
         };
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => Some((order, InContext::new(self.note_detached(handler), current))),
+            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
             Err(incoming) => {
                 incoming.responder.refuse(no_such_method(&object));
                 None
@@ -169,6 +164,19 @@ impl Host<Referent> for Node {
 }
 
 impl Node {
+    /// A call that interceptors stand around, or that is for another node.
+    #[cold]
+    fn serve_around(&self, aim: Aim, served: Served, responder: Responder) -> Handler {
+        let method = served.method;
+        let handler = match aim {
+            Aim::Elsewhere(import) if !self.interceptors().see(Side::Server, method) || method == FENCE => {
+                Handler::from(self.relay(import, served, responder))
+            }
+            aim => served.intercept(aim, responder),
+        };
+        self.note_detached(handler)
+    }
+
     /// The object that a call is for.
     fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Aim, RemoteError> {
         let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
