@@ -168,7 +168,11 @@
 //!
 //! An [`Interceptor`] stands around each call that a node makes or serves: for access control, logs, metrics, retries.
 //! [`CallOptions::metadata`] goes with a call, [`CallOptions::baggage`] with those nested in it too; the method finds both
-//! in its [`Context`]. Each call is a span of `tracing`, of the target `rmi::call`. With the feature
+//! in its [`Context`]. The crate `rmi-interceptors` has ready ones: an access log, metrics, and tower's layers.
+//!
+//! Each call is a span of `tracing`, of the target `rmi::call`, with the attributes of OpenTelemetry's conventions for
+//! RPC. `rpc.response.status_code` is `ok`; where a call failed, it and `error.type` are `method` if the method has
+//! returned an error, `cancelled`, or the [`ErrorKind`] of the runtime's error in words. With the feature
 //! `opentelemetry` the spans of all processes that a call goes through are one trace: see `examples/traces.rs`.
 //!
 //! # The life of a call
