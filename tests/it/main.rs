@@ -32,6 +32,7 @@ mod oneway;
 mod order;
 mod overload;
 mod process;
+mod promises;
 mod raw;
 mod references;
 mod registry;

@@ -257,9 +257,11 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     /// Calls begin whose targets are there now, before anything is read that comes behind them. Whether any did.
     fn handle_released(&mut self) -> bool {
-        if !self.link.released.swap(false, Ordering::AcqRel) {
+        // Looked at in each step, and mostly false: a plain load.
+        if !self.link.released.load(Ordering::Acquire) {
             return false;
         }
+        self.link.released.store(false, Ordering::Release);
         let events = &mut self.events;
         self.link.step(|locked| {
             locked.flushing = true;

@@ -17,6 +17,8 @@ pub(super) struct Promises<O> {
     /// By the calls that are not answered.
     calls: HashMap<CallId, PromiseId, RandomState>,
     open: HashMap<PromiseId, Vec<Waiting<O>>, RandomState>,
+    /// What each waits for.
+    waiting: HashMap<CallId, PromiseId, RandomState>,
     /// Of the calls that are answered: where the references of the result were given out.
     kept: HashMap<PromiseId, Vec<Option<Slot>>, RandomState>,
     /// Those kept, the oldest first.
@@ -40,6 +42,7 @@ impl<O> Promises<O> {
         Self {
             calls: HashMap::default(),
             open: HashMap::default(),
+            waiting: HashMap::default(),
             kept: HashMap::default(),
             oldest: VecDeque::new(),
             kept_max: calls as usize,
@@ -73,22 +76,26 @@ impl<O> Promises<O> {
     /// A call waits for a result that is not there yet.
     pub(super) fn wait(&mut self, promise: PromiseId, call: Waiting<O>) {
         if let Some(waiting) = self.open.get_mut(&promise) {
+            self.waiting.insert(call.id.id, promise);
             waiting.push(call);
         }
     }
 
     /// Takes a call out that waits: its caller has gone.
     pub(super) fn take_waiting(&mut self, id: CallId) -> Option<Waiting<O>> {
-        self.open.values_mut().find_map(|waiting| {
-            let at = waiting.iter().position(|call| call.id.id == id)?;
-            Some(waiting.remove(at))
-        })
+        let waiting = self.open.get_mut(&self.waiting.remove(&id)?)?;
+        let at = waiting.iter().position(|call| call.id.id == id)?;
+        Some(waiting.remove(at))
     }
 
     /// A call is answered. What it promised, and the calls that have waited for it, in order.
     pub(super) fn answer(&mut self, call: CallId) -> Option<(PromiseId, Vec<Waiting<O>>)> {
         let promise = self.calls.remove(&call)?;
-        Some((promise, self.open.remove(&promise).unwrap_or_default()))
+        let waiting = self.open.remove(&promise).unwrap_or_default();
+        for call in &waiting {
+            self.waiting.remove(&call.id.id);
+        }
+        Some((promise, waiting))
     }
 
     /// Remembers where a result was given out.
@@ -105,6 +112,7 @@ impl<O> Promises<O> {
     /// The connection is lost: nobody waits any more. Returns the calls that did.
     pub(super) fn lose(&mut self) -> Vec<Waiting<O>> {
         self.calls.clear();
+        self.waiting.clear();
         self.kept.clear();
         self.oldest.clear();
         self.open.drain().flat_map(|(_, waiting)| waiting).collect()

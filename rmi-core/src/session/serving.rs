@@ -1,6 +1,6 @@
 //! The callee's half of a session: calls arrive, and each is answered once.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 
@@ -18,7 +18,7 @@ use crate::{
     time::Time,
     wire::{
         Acquire, Call, CallId, Credit, Descriptor, Encoded, Extras, FRAME_LEN_MAX, Kind, Message, MethodNumber,
-        Outcome, Payload, Refusal, ReplyHead, Slot, Target, WireError,
+        Outcome, PROMISED_MAX, Payload, Refusal, ReplyHead, Slot, Target, WireError,
     },
 };
 
@@ -168,9 +168,15 @@ impl<O: Clone> Session<O> {
 
     /// A call that arrived is not let in.
     fn refuse_arrived<T>(&mut self, call: Arrived<O, T>, error: RemoteError) {
+        let id = self.let_go_of_call(call);
+        self.refuse(id, error.with_certainty(Certainty::NotExecuted));
+    }
+
+    /// A call that arrived needs nothing any more but its answer.
+    fn let_go_of_call<T>(&mut self, call: Arrived<O, T>) -> ServedId {
         self.release_all(call.references);
         self.let_go(call.cost);
-        self.refuse(call.id, error.with_certainty(Certainty::NotExecuted));
+        call.id
     }
 
     /// The caller of a call has gone. One that waits for a result is answered here.
@@ -196,17 +202,27 @@ impl<O: Clone> Session<O> {
         !self.released.is_empty()
     }
 
-    /// A call has been answered with these references, each where it was given out.
+    /// A call has been answered with these references, each where it was given out. What waits for others is
+    /// refused, with all that waits for that.
     fn keep_promise(&mut self, call: CallId, given: Vec<Option<(Slot, O)>>) {
         let Some((promise, waiting)) = self.promises.answer(call) else { return };
+        // A peer may chain as many calls as it has credit for: no recursion.
+        let mut broken = VecDeque::new();
         for call in waiting {
             match given.get(call.target as usize) {
                 Some(Some((_, object))) => {
                     let target = ArrivedTarget::Promised(object.clone());
                     self.released.push(Event::Call(call.aimed_at(target)));
                 }
-                Some(None) | None => self.refuse_arrived(call, promise_broken()),
+                Some(None) | None => broken.push_back(call),
             }
+        }
+        while let Some(call) = broken.pop_front() {
+            let id = self.let_go_of_call(call);
+            if self.finish(id) {
+                self.push_refusal(id.id, promise_broken());
+            }
+            broken.extend(self.promises.answer(id.id).into_iter().flat_map(|(_, waiting)| waiting));
         }
         if given.iter().any(Option::is_some) {
             let slots = given.into_iter().map(|given| given.map(|(slot, _)| slot)).collect();
@@ -351,13 +367,14 @@ impl<O: Clone> Session<O> {
     }
 }
 
-/// Where an answer gives its references out, with the objects. Those of the peer's own are not given out.
+/// Where an answer gives its first references out, with the objects. Those of the peer's own are not given out.
 fn given_out<O: Clone>(descriptors: &[Descriptor], kept: &Kept<O>) -> Vec<Option<(Slot, O)>> {
     let slot = |descriptor: &Descriptor| match descriptor {
         Descriptor::Mine { slot, .. } | Descriptor::Third { slot, .. } => Some(*slot),
         Descriptor::Yours(_) => None,
     };
-    descriptors.iter().zip(&kept.keep).map(|(descriptor, object)| Some((slot(descriptor)?, object.clone()))).collect()
+    let given = descriptors.iter().zip(&kept.keep).take(PROMISED_MAX);
+    given.map(|(descriptor, object)| Some((slot(descriptor)?, object.clone()))).collect()
 }
 
 fn promise_broken() -> RemoteError {

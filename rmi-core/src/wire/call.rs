@@ -24,6 +24,10 @@ pub const METADATA_LEN_MAX: usize = 256;
 /// Most bytes of all metadata of a call, names and values. It takes no credit.
 pub const METADATA_BYTES_MAX: usize = 8192;
 
+/// How many references of a result can be called before it has arrived: the first ones. Each is remembered for a while,
+/// whoever asks for results of many.
+pub const PROMISED_MAX: usize = 8;
+
 /// Longest time that a call can be given; more is the same as this, a year.
 pub const TIME_LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

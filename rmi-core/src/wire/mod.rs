@@ -20,7 +20,7 @@ mod varint;
 #[cfg(test)]
 mod golden;
 
-pub use call::{Call, CallHead, Codec, TIME_LEFT_MAX, Target};
+pub use call::{Call, CallHead, Codec, PROMISED_MAX, TIME_LEFT_MAX, Target};
 pub use codec::{DecodeError, Decoder, EncodeError, Encoder};
 pub use error::WireError;
 pub use extras::{Extras, Trace};

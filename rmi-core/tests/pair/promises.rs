@@ -3,7 +3,7 @@
 use rmi_core::{
     Certainty, ErrorKind, Limits, RemoteError,
     session::{Answer, CallKey},
-    wire::PromiseId,
+    wire::{PROMISED_MAX, PromiseId, Target},
 };
 
 use crate::{
@@ -178,4 +178,49 @@ fn so_many_results_are_remembered_as_calls_may_be_made() {
     assert_eq!(failed(pair.a().poll(oldest)), BROKEN);
     assert!(pair.a().poll(newest).is_none());
     assert_eq!(pair.b().take_call().object.unwrap().id(), object.id());
+}
+
+/// A peer may chain as many as it has credit for: what breaks them all must not need a stack as deep.
+#[test]
+fn the_longest_chain_breaks_on_a_small_stack() {
+    let calls = Limits::default().calls;
+    let story = move || {
+        let mut pair = Pair::new();
+        let (first, mut promise, _) = chain(&mut pair, &[]);
+        let mut behind = Vec::new();
+        for _ in 1..calls {
+            let next = pair.a().session.next_promise();
+            behind.push(pair.start(A, Start::of_promise(promise).promising(next)));
+            promise = next;
+        }
+        pair.run();
+        assert_eq!(pair.counts()[1].served, calls as usize);
+        let call = pair.b().take_call();
+        pair.b().refuse(call.id, RemoteError::new(ErrorKind::AccessDenied, "no"));
+        pair.run();
+        assert_eq!(failed(pair.a().poll(first)).0, ErrorKind::AccessDenied);
+        assert!(behind.into_iter().all(|key| failed(pair.a().poll(key)) == BROKEN));
+        pair.check_empty();
+    };
+    std::thread::Builder::new().stack_size(512 << 10).spawn(story).unwrap().join().unwrap();
+}
+
+#[test]
+fn so_many_references_of_a_result_are_remembered() {
+    let mut pair = Pair::new();
+    let (first, promise, _) = chain(&mut pair, &[]);
+    pair.run();
+    let call = pair.b().take_call();
+    let objects: Vec<_> = (0..PROMISED_MAX + 1).map(|_| Obj::new().0).collect();
+    pair.b().reply(call.id, b"", &objects.iter().collect::<Vec<_>>());
+    let start = |reference: usize| {
+        let target = Target::Promise { promise, reference: reference as u32 };
+        Start { target, ..Start::service() }
+    };
+    let last = pair.start(A, start(PROMISED_MAX - 1));
+    let beyond = pair.start(A, start(PROMISED_MAX));
+    pair.run();
+    assert!(pair.a().poll(first).is_some() && pair.a().poll(last).is_none());
+    assert_eq!(pair.b().take_call().object.unwrap().id(), objects[PROMISED_MAX - 1].id());
+    assert_eq!(failed(pair.a().poll(beyond)), BROKEN);
 }
