@@ -173,7 +173,7 @@
 //! Each call is a span of `tracing`, of the target `rmi::call`, with the attributes of OpenTelemetry's conventions for
 //! RPC. `rpc.response.status_code` is `ok`; where a call failed, it and `error.type` are `method` if the method has
 //! returned an error, `cancelled`, or the [`ErrorKind`] of the runtime's error in words. With the feature
-//! `opentelemetry` the spans of all processes that a call goes through are one trace: see `examples/traces.rs`.
+//! `opentelemetry` the spans of all processes that a call goes through are one trace: see `examples/traces`.
 //!
 //! # The life of a call
 //!

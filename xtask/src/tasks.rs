@@ -7,19 +7,17 @@ use crate::{
     step::{Output, Step, is_installed, is_program_installed, root},
 };
 
-/// Everything but the benchmarks, whose peers take minutes to build: `bench --check` tests them.
-const TESTED: &str = "--workspace --exclude rmi-bench";
+/// Everything but the benchmarks, whose peers take minutes to build (`bench --check` tests them), and but the
+/// example that turns on a feature of all it is built with.
+const TESTED: &str = "--workspace --exclude rmi-bench --exclude rmi-traces";
 
 pub(crate) fn check() -> Vec<Step> {
     vec![
         Step::cargo("format", "fmt --all -- --check").needs("fmt", "rustup component add rustfmt"),
-        Step::cargo("clippy", "clippy --workspace --all-targets -- -D warnings")
+        Step::cargo("clippy", "clippy --workspace --exclude rmi-traces --all-targets -- -D warnings")
             .needs("clippy", "rustup component add clippy"),
-        Step::cargo(
-            "clippy, traces",
-            "clippy --package rmi --features opentelemetry --example traces --test traces -- -D warnings",
-        )
-        .needs("clippy", "rustup component add clippy"),
+        Step::cargo("clippy, traces", "clippy --package rmi-traces --package rmi-core --all-targets -- -D warnings")
+            .needs("clippy", "rustup component add clippy"),
         Step::cargo(
             "clippy, bare interceptors",
             "clippy --package rmi-interceptors --no-default-features --all-targets -- -D warnings",
@@ -48,20 +46,11 @@ pub(crate) fn test(args: &[String]) -> Vec<Step> {
     steps.push(Step::cargo("doctests", &format!("test {TESTED} --doc --no-fail-fast")).counted(Output::Stdout));
     // Whoever chooses tests has no use for it.
     if args.is_empty() {
-        steps.extend(traces());
+        steps.push(Step::cargo("test of traces", "test --package rmi-traces").counted(Output::Stdout));
         steps.extend(loom(&[]));
         steps.extend(checked_counts());
     }
     steps
-}
-
-/// What only the feature has: its example, and the test that starts it.
-fn traces() -> Vec<Step> {
-    let traced = |verb: &str, what: &str| format!("{verb} --package rmi --features opentelemetry {what} traces");
-    vec![
-        Step::cargo("example of traces", &traced("build", "--example")),
-        Step::cargo("test of traces", &traced("test", "--test")).counted(Output::Stdout),
-    ]
 }
 
 /// The instructions of a call, beside those recorded.

@@ -1,6 +1,6 @@
 //! One trace over three processes.
 //!
-//! `cargo run --features opentelemetry --example traces -- --collector http://127.0.0.1:4318` starts a shop and a
+//! `cargo run -p rmi-traces -- --collector http://127.0.0.1:4318` starts a shop and a
 //! warehouse, each a process of its own, and makes an order: the client calls the shop, the shop calls the warehouse.
 //! Each process exports its own spans by OTLP; that they are one trace is the work of rmi alone.
 
@@ -25,7 +25,7 @@ use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _}
 /// Look at it with any collector of OpenTelemetry that takes OTLP over HTTP, such as Jaeger:
 /// search there for the trace id that is printed.
 #[derive(Debug, Parser)]
-#[command(name = "traces")]
+#[command(name = "rmi-traces")]
 struct Options {
     /// Where spans are exported to, such as http://127.0.0.1:4318; nowhere unless given.
     #[arg(long, value_name = "URL")]
@@ -105,7 +105,7 @@ fn trace(name: &'static str, collector: Option<&str>) -> anyhow::Result<SdkTrace
     }
     let provider = provider.build();
     // Of all spans, those of calls and those of this program: the exporter's own requests have some, too.
-    let wanted = Targets::new().with_target("rmi::call", Level::INFO).with_target("traces", Level::INFO);
+    let wanted = Targets::new().with_target("rmi::call", Level::INFO).with_target(module_path!(), Level::INFO);
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("traces")).with_filter(wanted);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
     Ok(provider)

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{env, future::Future, process::Stdio, time::Duration};
+use std::{future::Future, process::Stdio, time::Duration};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -66,10 +66,10 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
 }
 
 /// A collector's URL, and what it is sent: each span with the name of its service.
-async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Span)>) {
+async fn collector() -> (String, mpsc::Receiver<(String, Span)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, collected) = mpsc::unbounded_channel();
+    let (sender, collected) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (sender, mut stream) = (sender.clone(), BufReader::new(stream));
@@ -78,7 +78,7 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Span)>) {
                     for of in ExportTraceServiceRequest::decode(&*body).unwrap().resource_spans {
                         let service = text(&of.resource.unwrap().attributes, "service.name").unwrap();
                         for span in of.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                            sender.send((service.clone(), span)).unwrap();
+                            sender.send((service.clone(), span)).await.unwrap();
                         }
                     }
                     // An empty answer of protobuf is one without complaints.
@@ -103,12 +103,7 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
 
 /// Runs the example's client, which starts the others; what it prints.
 async fn run_example(options: &[&str]) -> String {
-    let here = env::current_exe().unwrap();
-    let profile = here.ancestors().nth(2).expect("target/PROFILE/deps/traces");
-    let program = profile.join("examples").join(format!("traces{}", env::consts::EXE_SUFFIX));
-    let missing = "`cargo build --features opentelemetry --example traces` makes it";
-    assert!(program.exists(), "{} is missing: {missing}", program.display());
-    let mut command = Command::new(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rmi-traces"));
     command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = soon(command.output()).await.unwrap();
     let [told, complained] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

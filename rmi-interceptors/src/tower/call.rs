@@ -23,11 +23,11 @@ pub struct TowerCall {
     request_len: usize,
     is_idempotent: bool,
     /// Asks for the call to go.
-    go: mpsc::UnboundedSender<Tell>,
+    go: mpsc::Sender<Tell>,
 }
 
 impl TowerCall {
-    pub(super) fn new(call: &Invocation, go: mpsc::UnboundedSender<Tell>) -> Self {
+    pub(super) fn new(call: &Invocation, go: mpsc::Sender<Tell>) -> Self {
         Self {
             name: call.name().into(),
             object: call.object(),
@@ -108,7 +108,7 @@ impl Service<TowerCall> for TowerService {
         Box::pin(async move {
             let (tell, told) = oneshot::channel();
             // A layer may hold a call for longer than its caller waits.
-            let asked = call.go.send(tell).is_ok();
+            let asked = call.go.send(tell).await.is_ok();
             drop(call);
             let cancelled = || RemoteError::new(ErrorKind::Cancelled, "its caller has gone");
             if asked { told.await.unwrap_or_else(|_| Err(cancelled())) } else { Err(cancelled()) }

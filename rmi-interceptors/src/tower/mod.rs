@@ -53,7 +53,7 @@ pub use self::call::{TowerCall, TowerEnd, TowerService};
 ///
 /// A layer may let a call go again, as `RetryLayer` does, at its caller only, and only where it certainly did not run or
 /// its method is idempotent ([`TowerCall::is_idempotent`]). For any other call a second attempt ends at once as the last
-/// one did.
+/// one did, or, where a layer has let go of that, as an [`ErrorKind::Other`].
 pub struct TowerLayer {
     side: Side,
     /// Locked while a call waits for it to be ready, so that the call gets what it waited for; no more while it goes.
@@ -88,7 +88,8 @@ impl fmt::Debug for TowerLayer {
 #[async_trait]
 impl Interceptor for TowerLayer {
     async fn intercept(&self, call: &mut Invocation, mut next: Next<'_>) -> Result<Reply, RemoteError> {
-        let (go, mut asked) = mpsc::unbounded_channel();
+        // Layers that let a call go more than once at a time wait: one attempt runs after the other.
+        let (go, mut asked) = mpsc::channel(1);
         let request = TowerCall::new(call, go);
         let layered = async {
             let mut service = self.service.lock().await;
