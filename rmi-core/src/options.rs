@@ -66,7 +66,8 @@ impl CallOptions {
     /// [`Context::metadata`](crate::Context::metadata), and by interceptors on both sides.
     ///
     /// A call carries at most 256 entries, and 8 KiB of names and values; with more, or with an empty name, it
-    /// fails as [`Certainty::NotSent`](crate::Certainty::NotSent). No name begins with `+`, which marks baggage.
+    /// fails as [`Certainty::NotSent`](crate::Certainty::NotSent). A name that begins with `+` is that of
+    /// [baggage](Self::baggage), without the mark.
     #[must_use]
     pub fn metadata(self, name: &str, value: impl Into<Bytes>) -> Self {
         self.with_entry(name, value.into(), false)

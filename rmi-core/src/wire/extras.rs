@@ -54,8 +54,11 @@ impl Extras {
         self.entries.iter().map(|(name, value)| (plain(name), value))
     }
 
-    /// Sets the value of this name, in place of another. `baggage` goes on with nested calls.
+    /// Sets the value of this name, in place of another. `baggage` goes on with nested calls, and so does what has its
+    /// mark already.
     pub fn set(&mut self, name: &str, value: Bytes, baggage: bool) {
+        let baggage = baggage || name.starts_with(BAGGAGE);
+        let name = plain(name);
         self.entries.retain(|(known, _)| plain(known) != name);
         let name = if baggage { format!("{BAGGAGE}{name}") } else { name.to_owned() };
         self.entries.push((name, value));
@@ -149,6 +152,9 @@ mod tests {
         assert_eq!((extras.get("a"), extras.wire_entries().len()), (Some(&value("2")), 1));
         assert_eq!(extras.remove("a"), Some(value("2")));
         assert!(extras.is_empty());
+        extras.set("a", value("3"), false);
+        extras.set("+a", value("4"), false);
+        assert_eq!(extras.wire_entries(), [("+a".to_owned(), value("4"))], "the mark is no part of the name");
     }
 
     #[test]
