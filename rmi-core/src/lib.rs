@@ -69,7 +69,6 @@ pub use streaming::{ReaderGone, StreamSender, Streaming};
 /// What the code that `#[remote]` generates names. Not for other code: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use async_trait::async_trait;
     pub use inventory;
     pub use std::{boxed::Box, sync::Arc};
 

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use futures_util::future::BoxFuture;
+
 use crate::{
     answer::Answer,
     balance::Balanced,
@@ -96,31 +98,45 @@ impl Stub {
         Some(Arc::new(Self { destination, options }))
     }
 
-    /// Calls this method and waits for its answer. `encode` appends the arguments, each time that the
-    /// call goes: once, unless it certainly did not run, or may run again.
+    /// Calls this method, once it is polled. `encode` appends the arguments, each time that the call goes: once,
+    /// unless it certainly did not run, or may run again. `decode` makes of the answer, or of the error with which
+    /// the runtime ended the call, what the method returns.
     ///
-    /// # Errors
-    ///
-    /// Where the runtime ended the call, here or at the callee.
+    /// The box is made here so that rustc proves here, and for all methods at once, what it holds to be `Send`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future cancels the call: its handler is dropped at its next await.
-    pub fn call<'a>(&'a self, method: &'static Method, encode: &'a mut Encode<'a>) -> Call<'a> {
-        Call { stub: self, method, encode: Some(encode), stage: Stage::New }
+    pub fn call<'a, R: 'a>(
+        &'a self,
+        method: &'static Method,
+        mut encode: impl FnMut(&mut ArgumentEncoder) + Send + 'a,
+        decode: impl FnOnce(Result<Answer<'_>, RemoteError>) -> R + Send + 'a,
+    ) -> BoxFuture<'a, R> {
+        Box::pin(async move { decode(self.begin(method, &mut encode).await) })
     }
 
-    /// Sends this call, whose answer nobody waits for: comes back once it is on its way, having waited for
-    /// that, and for the peer's credit, where it has to.
-    ///
-    /// # Errors
-    ///
-    /// Where the call certainly did not run.
+    /// The same of a oneway method, whose answer nobody waits for: comes back once the call is on its way, having
+    /// waited for that, and for the peer's credit, where it has to. `decode` is told where it certainly did not run.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future takes the call back. Once it has come back nothing does.
-    pub async fn send(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
+    pub fn send<'a, R: 'a>(
+        &'a self,
+        method: &'static Method,
+        mut encode: impl FnMut(&mut ArgumentEncoder) + Send + 'a,
+        decode: impl FnOnce(Result<(), RemoteError>) -> R + Send + 'a,
+    ) -> BoxFuture<'a, R> {
+        Box::pin(async move { decode(self.send_off(method, &mut encode).await) })
+    }
+
+    /// Calls this method and waits for its answer.
+    pub(crate) fn begin<'a>(&'a self, method: &'static Method, encode: &'a mut Encode<'a>) -> Call<'a> {
+        Call { stub: self, method, encode: Some(encode), stage: Stage::New }
+    }
+
+    async fn send_off(&self, method: &'static Method, encode: &mut Encode<'_>) -> Result<(), RemoteError> {
         if self.is_intercepted(method) {
             return Box::pin(self.send_intercepted(method, encode)).await;
         }
@@ -345,7 +361,7 @@ impl Stub {
 
 /// A call under way. It does without anything that most calls do not need: one that waits for its way,
 /// or goes again, does so in a box.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     stub: &'a Stub,
     method: &'static Method,
     /// `None` once the call goes on in a box.
@@ -467,14 +483,8 @@ impl<'a> Future for Call<'a> {
     }
 }
 
-impl fmt::Debug for Call<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("method", &self.method.to_string()).finish_non_exhaustive()
-    }
-}
-
 /// Appends the arguments of a call.
-pub type Encode<'a> = dyn FnMut(&mut ArgumentEncoder) + Send + 'a;
+pub(crate) type Encode<'a> = dyn FnMut(&mut ArgumentEncoder) + Send + 'a;
 
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

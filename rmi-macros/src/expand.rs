@@ -1,6 +1,7 @@
 //! Writes the generated code. All that it names is in the runtime's `__private`; all that it
 //! defines is in a `const _`, under names that begin with `__`.
 
+mod boxed;
 mod interface;
 mod skeleton;
 mod stub;
@@ -9,7 +10,7 @@ mod tests;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Error, Item, ItemImpl, ItemTrait, Path, spanned::Spanned};
+use syn::{Error, ImplItem, ImplItemFn, Item, ItemImpl, ItemTrait, Path, TraitItem, TraitItemFn, spanned::Spanned};
 
 use crate::{
     Errors,
@@ -41,7 +42,6 @@ fn remote_trait(options: TokenStream, item: ItemTrait, errors: &mut Errors) -> T
     let options = Options::parse(Place::Trait, options, errors);
     let interface = Interface::new(item, options.name, errors);
     let Some(runtime) = runtime(options.runtime, errors) else { return interface.item.into_token_stream() };
-    let item = &interface.item;
     let glue = if errors.is_empty() {
         interface::glue(&interface, &runtime)
     } else if interface.can_be_dyn() {
@@ -49,21 +49,27 @@ fn remote_trait(options: TokenStream, item: ItemTrait, errors: &mut Errors) -> T
     } else {
         TokenStream::new()
     };
-    quote! {
-        #[#runtime::__private::async_trait]
-        #item
-        #glue
+    let mut item = interface.item;
+    for member in &mut item.items {
+        if let TraitItem::Fn(TraitItemFn { sig, default, .. }) = member {
+            boxed::method(sig, default.as_mut(), &runtime);
+        }
     }
+    quote!(#item #glue)
 }
 
 fn remote_impl(options: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> TokenStream {
     let options = Options::parse(Place::Impl, options, errors);
     model::check_impl(&mut item, errors);
     let runtime = runtime(options.runtime, errors);
-    match runtime.filter(|_| item.trait_.is_some()) {
-        Some(runtime) => quote!(#[#runtime::__private::async_trait] #item),
-        None => item.into_token_stream(),
+    if let Some(runtime) = runtime.filter(|_| item.trait_.is_some()) {
+        for member in &mut item.items {
+            if let ImplItem::Fn(ImplItemFn { sig, block, .. }) = member {
+                boxed::method(sig, Some(block), &runtime);
+            }
+        }
     }
+    item.into_token_stream()
 }
 
 fn runtime(given: Option<Path>, errors: &mut Errors) -> Option<Path> {

@@ -17,7 +17,7 @@ use crate::{Errors, args, names};
 
 /// A remote interface.
 pub(crate) struct Interface {
-    /// The trait as it goes to async-trait: options taken out, supertraits completed, and even
+    /// The trait, before its methods are boxed: options taken out, supertraits completed, and even
     /// where something is wrong as near to what the user wrote as rustc accepts.
     pub(crate) item: ItemTrait,
     /// The name given by the user.

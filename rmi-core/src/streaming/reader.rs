@@ -167,7 +167,7 @@ async fn pull<T: DeserializeOwned + 'static>(stub: Arc<Stub>, items: u32) -> Res
         out.value(&items);
         out.value(&BYTES_MAX);
     };
-    let mut answer = stub.call(&NEXT, &mut encode).await?;
+    let mut answer = stub.begin(&NEXT, &mut encode).await?;
     if answer.verdict() != Outcome::Ok {
         let error = RemoteError::new(ErrorKind::Protocol, "a stream has no error of its own");
         return Err(answer.name(error.with_certainty(Certainty::Executed)));

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Path;
 
-use super::{argument_codec, owned_argument, result_codec};
+use super::{argument_codec, boxed, owned_argument, result_codec};
 use crate::{
     model::{Interface, Method},
     names,
@@ -13,17 +13,18 @@ use crate::{
 /// `impl Trait for Stub`. Default bodies are not used: a stub always sends.
 pub(super) fn implementation(interface: &Interface, runtime: &Path) -> TokenStream {
     let ident = &interface.item.ident;
-    let methods = interface.methods.iter().enumerate().map(|(index, method)| implement(index, method));
+    let methods = interface.methods.iter().enumerate().map(|(index, method)| implement(index, method, runtime));
     quote! {
-        #[#runtime::__private::async_trait]
         impl #ident for __rmi::Stub {
             #(#methods)*
         }
     }
 }
 
-fn implement(index: usize, method: &Method) -> TokenStream {
-    let Method { cfgs, sig, parameters, .. } = method;
+fn implement(index: usize, method: &Method, runtime: &Path) -> TokenStream {
+    let Method { cfgs, parameters, .. } = method;
+    let mut sig = method.sig.clone();
+    boxed::method(&mut sig, None, runtime);
     let constant = names::method(index);
     let result = result_codec(method);
     let out = if parameters.is_empty() { quote!(_) } else { quote!(__out) };
@@ -51,11 +52,10 @@ fn implement(index: usize, method: &Method) -> TokenStream {
             use __rmi::{BulkArg as _, BulkOwned as _, SerdeArg as _, SerdeOwned as _, #of_result};
             #(#own)*
             // Called again where the call goes again; it owns the arguments until then.
-            let mut __encode = move |#out: &mut __rmi::ArgumentEncoder| {
+            let __encode = move |#out: &mut __rmi::ArgumentEncoder| {
                 #(#encode)*
             };
-            let __answer = __rmi::Stub::#send(self, &#constant, &mut __encode).await;
-            #result.decode(__answer)
+            __rmi::Stub::#send(self, &#constant, __encode, |__answer| #result.decode(__answer))
         }
     }
 }

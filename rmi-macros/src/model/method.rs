@@ -39,7 +39,7 @@ pub(crate) struct Parameter {
 }
 
 impl Method {
-    /// Reads a method and leaves it in the trait as rustc and async-trait are to see it.
+    /// Reads a method and leaves it in the trait as it is to be expanded.
     pub(crate) fn new(function: &mut TraitItemFn, errors: &mut Errors) -> Option<Self> {
         let errors_before = errors.len();
         let options = Options::take_from(&mut function.attrs, errors);
