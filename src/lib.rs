@@ -265,7 +265,7 @@ pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
     AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Interceptor, Invocation,
-    Limits, Next, Node, NodeBuilder, NodeError, NodeId, NodeStats, ObjectId, ReaderGone, RelayPolicy, Remote,
+    Limits, Next, Node, NodeBuilder, NodeError, NodeId, NodeStats, ObjectId, Promise, ReaderGone, RelayPolicy, Remote,
     RemoteError, Reply, Result, Side, StreamSender, Streaming, WeakRemote, async_trait,
 };
 pub use rmi_macros::remote;

@@ -7,6 +7,7 @@ use crate::{
     connection::Link,
     error::RemoteError,
     interface::Method,
+    limits::UNBOUNDED,
     marshal::ArgumentDecoder,
     referent::Referent,
     session::Received,
@@ -19,10 +20,11 @@ pub struct Answer<'a> {
     pub(crate) verdict: Outcome,
     pub(crate) payload: Payload,
     pub(crate) references: Vec<Referent>,
-    /// That it came over.
-    pub(crate) link: Arc<Link<Referent>>,
+    /// That it came over; `None` within this process.
+    pub(crate) link: Option<Arc<Link<Referent>>>,
     pub(crate) method: &'static Method,
-    pub(crate) stub: &'a Stub,
+    /// Of an object of another node.
+    pub(crate) stub: Option<&'a Stub>,
     /// Who gave it, where the stub alone does not tell.
     pub(crate) callee: Option<Callee>,
 }
@@ -30,9 +32,11 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// With the references that came with it, as this node sees them.
     pub(crate) fn with(mut self, references: Vec<Received<Referent>>) -> Self {
-        if !references.is_empty() {
-            let callee = self.stub.callee_of(self.callee.clone());
-            let (node, link) = (callee.node(), &self.link);
+        if !references.is_empty()
+            && let (Some(stub), Some(link)) = (self.stub, &self.link)
+        {
+            let callee = stub.callee_of(self.callee.clone());
+            let node = callee.node();
             self.references = references.into_iter().map(|reference| node.receive(link, reference)).collect();
         }
         self
@@ -47,12 +51,16 @@ impl Answer<'_> {
     }
 
     pub(crate) fn decoder(&mut self, references: Vec<Referent>) -> ArgumentDecoder<'_> {
-        ArgumentDecoder::new(&mut self.payload, references, self.link.limits())
+        let limits = self.link.as_ref().map_or(&*UNBOUNDED, |link| link.limits());
+        ArgumentDecoder::new(&mut self.payload, references, limits)
     }
 
     /// Names what the call was about in an error.
     pub(crate) fn name(&self, error: RemoteError) -> RemoteError {
-        self.stub.callee_of(self.callee.clone()).name(error, self.method)
+        match self.stub {
+            Some(stub) => stub.callee_of(self.callee.clone()).name(error, self.method),
+            None => error.with_method(self.method.to_string()),
+        }
     }
 }
 

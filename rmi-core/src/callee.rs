@@ -11,6 +11,7 @@ use crate::{
     interface::Method,
     node::Node,
     pending::PendingCall,
+    pipeline::{Flight, Flights},
     referent::{Referent, Service},
     session::{MethodRef, StartCall},
     time::Time,
@@ -29,6 +30,8 @@ pub(crate) enum Callee {
     Member(Turn),
     /// A group has no member.
     Nobody(Arc<Balanced>),
+    /// The result of a call that is not answered.
+    Promised(Arc<Flight>),
 }
 
 /// An encoded call on its way to a link.
@@ -52,6 +55,8 @@ pub(crate) struct Terms {
     pub(crate) depth: u32,
     /// Its trace and its metadata.
     pub(crate) extras: Option<Arc<Extras>>,
+    /// Who is told of its way, where its result may be called before it is there.
+    pub(crate) flights: Option<Arc<Flights>>,
 }
 
 impl Callee {
@@ -61,6 +66,7 @@ impl Callee {
             Self::Service(service) => &service.node,
             Self::Member(turn) => turn.import().node(),
             Self::Nobody(balanced) => balanced.group().node(),
+            Self::Promised(flight) => &flight.node,
         }
     }
 
@@ -71,6 +77,8 @@ impl Callee {
             Self::Service(service) => service_order(&service.name),
             Self::Member(turn) => turn.import().id(),
             Self::Nobody(balanced) => balanced.group().id(),
+            // Behind the call that promised it.
+            Self::Promised(flight) => flight.order,
         }
     }
 
@@ -79,7 +87,7 @@ impl Callee {
         match self {
             Self::Object(import) => Some(import),
             Self::Member(turn) => Some(turn.import()),
-            Self::Service(_) | Self::Nobody(_) => None,
+            Self::Service(_) | Self::Nobody(_) | Self::Promised(_) => None,
         }
     }
 
@@ -96,6 +104,7 @@ impl Callee {
     pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
         match self {
             Self::Service(service) => service.node.open_link_at(&service.endpoint).map(|link| link.peer_addr()),
+            Self::Promised(flight) => Some(flight.link.peer_addr()),
             callee => callee.import().and_then(|import| import.peer_addr()),
         }
     }
@@ -106,6 +115,7 @@ impl Callee {
             Self::Service(service) => format!("service {:?}", service.name),
             Self::Member(turn) => turn.describe_object(),
             Self::Nobody(balanced) => balanced.group().name().to_owned(),
+            Self::Promised(flight) => format!("result of {}", flight.method),
         }
     }
 
@@ -114,6 +124,7 @@ impl Callee {
             Self::Object(import) => Some(import.describe_peer()),
             Self::Service(service) => Some(service.endpoint.to_string()),
             Self::Member(turn) => Some(turn.import().describe_peer()),
+            Self::Promised(flight) => Some(flight.link.describe_peer()),
             Self::Nobody(_) => None,
         }
     }
@@ -147,6 +158,7 @@ impl Callee {
             Self::Object(import) => import,
             Self::Member(turn) => turn.import(),
             Self::Nobody(balanced) => return Err(balanced.nobody()),
+            Self::Promised(flight) => return start(&flight.link, flight.target(), call),
             Self::Service(service) => {
                 let open = service.node.open_link_at(&service.endpoint).filter(|_| service.gate.is_free());
                 let target = Target::Service(service.name.clone());
@@ -174,6 +186,7 @@ impl Callee {
 
 fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<PendingCall, RemoteError> {
     let Ready { method, node, order, payload, references, terms, .. } = call;
+    let promises = terms.flights.as_ref().map(|_| link.next_promise());
     let passed = references.iter().map(|referent| referent.pass(node, link)).collect::<Result<Vec<_>, _>>()?;
     let call = StartCall {
         target,
@@ -185,10 +198,13 @@ fn start(link: &Arc<Link<Referent>>, target: Target, call: Ready<'_>) -> Result<
         depth: terms.depth,
         relayed: false,
         extras: terms.extras.clone(),
-        promises: None,
+        promises,
     };
     // Later than `now` of the call, where it waited for its way: the time left must be true.
     let key = link.start_call(node.now(), call)?;
+    if let (Some(flights), Some(promise)) = (&terms.flights, promises) {
+        flights.begin(Flight { node: node.clone(), link: link.clone(), promise, order, method });
+    }
     Ok(PendingCall::new(link.clone(), key))
 }
 

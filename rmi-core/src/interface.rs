@@ -10,6 +10,7 @@ use std::{
 use crate::{
     id::{Fingerprint, InterfaceId, MethodId, fnv1a64},
     object::InterfaceSet,
+    pipeline::Pipelined,
     skeleton::{Handler, IncomingCall},
     stub::Stub,
 };
@@ -33,6 +34,9 @@ pub trait Interface: Send + Sync + 'static {
     /// Gives the call back where neither this interface nor a base of it has the method.
     #[expect(clippy::result_large_err, reason = "the call is given back to be tried elsewhere: no error")]
     fn dispatch(target: Arc<Self>, call: IncomingCall) -> Result<Handler, IncomingCall>;
+
+    /// The methods of the interface on a result that has not arrived, and those of its bases, and `Rest`.
+    type Pipelined<Rest: Pipelined>: Pipelined;
 
     /// The same object as another of its interfaces: an `Arc<dyn Wanted>` in the box, where
     /// `wanted` is the type id of `dyn Wanted`, this interface or a base of it.

@@ -44,6 +44,7 @@ mod node;
 pub mod oneway;
 mod options;
 mod pending;
+pub mod pipeline;
 mod referent;
 mod remote;
 mod retry;
@@ -63,6 +64,7 @@ pub use limits::Limits;
 pub use named::Resolve;
 pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats, RelayPolicy};
 pub use options::CallOptions;
+pub use pipeline::Promise;
 pub use remote::{CastError, Remote, WeakRemote};
 pub use streaming::{ReaderGone, StreamSender, Streaming};
 
@@ -81,6 +83,7 @@ pub mod __private {
         },
         marshal::{ArgumentDecoder, ArgumentEncoder},
         oneway::{DebugOneway, Oneway, PlainOneway},
+        pipeline::{Pipe, Pipelined, Promise},
         skeleton::{Handler, IncomingCall, Request, Responder},
         stub::Stub,
     };

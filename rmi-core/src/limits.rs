@@ -1,6 +1,6 @@
 //! Every bound of the runtime.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 /// The bounds that a node keeps and tells its peers. They may be tightened, never switched off.
 ///
@@ -57,6 +57,10 @@ pub struct Limits {
     /// How long a method may take to be run where its call is read, and not in a task of its own (default 50 µs).
     pub quick: Duration,
 }
+
+/// For what never leaves the process.
+pub(crate) static UNBOUNDED: LazyLock<Limits> =
+    LazyLock::new(|| Limits { elements: u64::MAX, decoded_bytes: u64::MAX, ..Limits::default() });
 
 impl Default for Limits {
     fn default() -> Self {

@@ -215,6 +215,22 @@ impl ArgumentEncoder {
         }
     }
 
+    /// Appends what was encoded before, as the whole message.
+    pub(crate) fn replay(&mut self, payload: &Payload, references: &[Referent]) {
+        for referent in references {
+            give(referent);
+        }
+        let mut payload = payload.clone();
+        let (front, bulk) = payload.parts_mut();
+        self.encoder.raw(front);
+        self.bulk = bulk.map(|bulk| Box::new(std::mem::take(bulk)));
+    }
+
+    /// The message cannot be encoded.
+    pub(crate) fn fail(&mut self, error: RemoteError) {
+        self.failed.get_or_insert(error);
+    }
+
     /// The payload and the references in it. Give the buffer back by [`recycle`].
     pub(crate) fn finish(self) -> (Encoded, Result<Vec<Referent>, RemoteError>) {
         let mut encoded = Encoded::new(self.encoder.into_inner(), self.bulk);

@@ -23,6 +23,7 @@ use crate::{
     named::Named,
     node::Node,
     options::CallOptions,
+    pipeline::{Pipe, Pipelined},
     referent::{Erased, Object, Referent, Service},
     stub::Stub,
 };
@@ -194,6 +195,47 @@ impl<I: ?Sized> Remote<I> {
 }
 
 impl<I: ?Sized + Interface> Remote<I> {
+    /// The methods of the object, each of which gives a [`Promise`](crate::Promise): a result that can be called
+    /// before it has arrived, where it is a reference. A chain of calls takes one round trip, to any depth.
+    ///
+    /// Calls go once they are awaited, or what was called on their results. They begin in the order in which they were first
+    /// awaited, with those through the references that promises have become. A call on the result of one that failed fails as
+    /// [`ErrorKind::PromiseBroken`](crate::ErrorKind::PromiseBroken), which names that one; it did not run. Dropping a
+    /// promise, and all that was called on it, cancels its call.
+    ///
+    /// ```
+    /// use rmi_core::{Remote, Result};
+    /// use rmi_macros::remote;
+    ///
+    /// #[remote]
+    /// trait Counter {
+    ///     async fn add(&self, count: u64) -> Result<u64>;
+    /// }
+    ///
+    /// #[remote]
+    /// trait Counters {
+    ///     async fn open(&self, name: &str) -> Result<Remote<dyn Counter>>;
+    /// }
+    ///
+    /// async fn count(counters: &Remote<dyn Counters>) -> Result<u64> {
+    ///     Remote::pipelined(counters).open("visitors").add(1).await
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn pipelined(this: &Self) -> I::Pipelined<()> {
+        Self::pipelined_with(this, CallOptions::new())
+    }
+
+    /// The same, where calls of this object are made with these options; those on their results are not.
+    #[must_use]
+    pub fn pipelined_with(this: &Self, options: CallOptions) -> I::Pipelined<()> {
+        match Pipe::of(&this.referent, options) {
+            Some(pipe) => Pipelined::on(&pipe),
+            None => unreachable!("all but an own object have a stub"),
+        }
+    }
+
     /// The same reference, whose calls are made with other options. A call of a local object
     /// knows none.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::{
     id::{Fingerprint, MethodId},
     interceptor::{Answered, Reply},
     interface::{Manner, Method},
+    limits::UNBOUNDED,
     marshal::{ArgumentDecoder, ArgumentEncoder, recycle},
     node::Node,
     referent::Referent,
@@ -84,10 +85,9 @@ impl fmt::Debug for IncomingCall {
 /// The arguments of a call. Dropping it gives the caller the credit for their bytes back.
 pub struct Request {
     pub(crate) payload: Payload,
-    /// The byte credit that it takes of the caller.
-    pub(crate) cost: Cost,
     pub(crate) references: Vec<Referent>,
-    pub(crate) line: Arc<Line>,
+    /// Where it came from, with the byte credit that it takes of the caller; `None` within this process.
+    pub(crate) from: Option<(Arc<Line>, Cost)>,
 }
 
 impl Request {
@@ -95,16 +95,18 @@ impl Request {
     #[must_use]
     pub fn arguments(&mut self) -> ArgumentDecoder<'_> {
         let references = std::mem::take(&mut self.references);
-        ArgumentDecoder::new(&mut self.payload, references, self.line.link.limits())
+        let limits = self.from.as_ref().map_or(&*UNBOUNDED, |(line, _)| line.link.limits());
+        ArgumentDecoder::new(&mut self.payload, references, limits)
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let cost = self.cost;
         self.payload = Payload::default();
-        if !cost.is_nothing() {
-            self.line.link.act(|session| session.let_go(cost));
+        if let Some((line, cost)) = self.from.take()
+            && !cost.is_nothing()
+        {
+            line.link.act(|session| session.let_go(cost));
         }
     }
 }
@@ -116,42 +118,39 @@ impl fmt::Debug for Request {
 }
 
 /// Answers one call, once. Dropped without an answer it says that the method was cancelled.
-pub struct Responder {
-    line: Arc<Line>,
-    to: To,
-}
+pub struct Responder(To);
 
 /// Who gets an answer.
 enum To {
     /// The caller, by the id of its call.
-    Caller(ServedId),
-    /// The interceptors around the method.
-    Interceptors(oneshot::Sender<Answered>),
+    Caller(Arc<Line>, ServedId),
+    /// The interceptors around the method, or a caller in this process.
+    Here(oneshot::Sender<Answered>),
     /// It has it.
     Nobody,
 }
 
 impl Responder {
     pub(crate) fn new(line: Arc<Line>, id: ServedId) -> Self {
-        Self { line, to: To::Caller(id) }
+        Self(To::Caller(line, id))
     }
 
-    pub(crate) fn into_sink(line: Arc<Line>, sink: oneshot::Sender<Answered>) -> Self {
-        Self { line, to: To::Interceptors(sink) }
+    pub(crate) fn into_sink(sink: oneshot::Sender<Answered>) -> Self {
+        Self(To::Here(sink))
     }
 
     /// Answers with an error of the runtime.
     pub fn refuse(mut self, error: RemoteError) {
         match self.take() {
-            To::Caller(id) => self.line.link.act(|session| session.refuse(id, error)),
+            To::Caller(line, id) => line.link.act(|session| session.refuse(id, error)),
             // They may have gone meanwhile.
-            To::Interceptors(sink) => drop(sink.send(Err(error))),
+            To::Here(sink) => drop(sink.send(Err(error))),
             To::Nobody => {}
         }
     }
 
     fn take(&mut self) -> To {
-        std::mem::replace(&mut self.to, To::Nobody)
+        std::mem::replace(&mut self.0, To::Nobody)
     }
 
     /// Answers with what the method returned. A result that cannot be encoded becomes a refusal.
@@ -161,8 +160,8 @@ impl Responder {
         let (mut payload, references) = out.finish();
         match references {
             Ok(references) => match self.take() {
-                To::Caller(id) => self.reply(id, outcome, &mut payload, &references),
-                To::Interceptors(sink) => tell(sink, Reply::here(outcome, payload.take(), references)),
+                To::Caller(line, id) => reply(&line, id, outcome, &mut payload, &references),
+                To::Here(sink) => tell(sink, Reply::here(outcome, payload.take(), references)),
                 To::Nobody => {}
             },
             Err(error) => self.refuse(error.with_certainty(Certainty::Executed)),
@@ -170,29 +169,17 @@ impl Responder {
         recycle(payload);
     }
 
-    #[inline]
-    fn reply(&self, id: ServedId, outcome: Outcome, payload: &mut Encoded, references: &[Referent]) {
-        let passed = references.iter().map(|referent| referent.pass(&self.line.node, &self.line.link));
-        match passed.collect::<Result<Vec<_>, _>>() {
-            Ok(references) => self.line.link.act(|session| session.reply(id, outcome, references, payload)),
-            Err(error) => {
-                let error = error.with_certainty(Certainty::Executed);
-                self.line.link.act(|session| session.refuse(id, error));
-            }
-        }
-    }
-
     /// Answers with what another node has answered.
     pub(crate) fn pass_on(mut self, outcome: Outcome, payload: Payload, references: Vec<Referent>) {
         match self.take() {
-            To::Caller(id) => self.reply(id, outcome, &mut payload.into(), &references),
-            To::Interceptors(sink) => tell(sink, Reply::here(outcome, payload, references)),
+            To::Caller(line, id) => reply(&line, id, outcome, &mut payload.into(), &references),
+            To::Here(sink) => tell(sink, Reply::here(outcome, payload, references)),
             To::Nobody => {}
         }
     }
 }
 
-/// The interceptors around the method, which may have gone meanwhile, are told what it returned.
+/// The interceptors around the method, or its caller, which may have gone meanwhile, are told what it returned.
 #[cold]
 fn tell(sink: oneshot::Sender<Answered>, reply: Reply) {
     let _ = sink.send(Ok(reply));
@@ -201,12 +188,24 @@ fn tell(sink: oneshot::Sender<Answered>, reply: Reply) {
 impl Drop for Responder {
     fn drop(&mut self) {
         // A panic unwinds through here first, and is told by who catches it.
-        if let To::Caller(id) = self.to
+        if let To::Caller(line, id) = &self.0
             && !std::thread::panicking()
         {
             let message = "the method was dropped before it ended";
             let error = RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed);
-            self.line.link.act(|session| session.refuse(id, error));
+            line.link.act(|session| session.refuse(*id, error));
+        }
+    }
+}
+
+#[inline]
+fn reply(line: &Line, id: ServedId, outcome: Outcome, payload: &mut Encoded, references: &[Referent]) {
+    let passed = references.iter().map(|referent| referent.pass(&line.node, &line.link));
+    match passed.collect::<Result<Vec<_>, _>>() {
+        Ok(references) => line.link.act(|session| session.reply(id, outcome, references, payload)),
+        Err(error) => {
+            let error = error.with_certainty(Certainty::Executed);
+            line.link.act(|session| session.refuse(id, error));
         }
     }
 }

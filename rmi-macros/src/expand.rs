@@ -3,6 +3,7 @@
 
 mod boxed;
 mod interface;
+mod pipeline;
 mod skeleton;
 mod stub;
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod nat;
 mod oneway;
 mod order;
 mod overload;
+mod pipelining;
 mod process;
 mod promises;
 mod raw;

@@ -12,7 +12,7 @@ use crate::{
     id::ObjectId,
     session::{Answer, CallKey, Effects, MethodRef, StartCall},
     time::Time,
-    wire::{Encoded, Extras, Slot, Target},
+    wire::{Encoded, Extras, PromiseId, Slot, Target},
 };
 
 /// An encoded call without references, on its way to a link that may be there: most calls are such.
@@ -57,6 +57,16 @@ impl<O: Kept> Link<O> {
 
     pub(crate) fn poll_answer(&self, key: CallKey, waker: &Waker) -> Poll<Answer<O>> {
         self.step(|locked| locked.session.poll_answer(key, waker))
+    }
+
+    /// A number for a promise over this link.
+    pub(crate) fn next_promise(&self) -> PromiseId {
+        self.locked.lock().session.next_promise()
+    }
+
+    /// Whether calls of this order wait behind a large one.
+    pub(crate) fn lags(&self, order: ObjectId) -> bool {
+        self.locked.lock().session.lags(order)
     }
 
     /// Asks whether a oneway call waits no longer to be sent.

@@ -11,6 +11,7 @@ use crate::{
     error::{Certainty, ErrorKind, RemoteError},
     interface::Method,
     marshal::recycle,
+    pipeline::Flights,
     stub::{Attempt, Encode, Marshalled, Stub, marshal, passes_stream},
     wire::{Outcome, Payload},
 };
@@ -30,9 +31,10 @@ impl Stub {
         &'a self,
         method: &'static Method,
         encode: &mut Encode<'_>,
+        flights: Option<&Arc<Flights>>,
     ) -> Result<Answer<'a>, RemoteError> {
         let callee = self.callee_of(None);
-        let result = self.intercept(method, &callee, encode, Awaits::Answer).await;
+        let result = self.intercept(method, &callee, encode, Awaits::Answer(flights)).await;
         result.and_then(|reply| self.answer_of(method, reply)).map_err(|error| callee.name(error, method))
     }
 
@@ -52,11 +54,14 @@ impl Stub {
         method: &'static Method,
         callee: &Callee,
         encode: &mut Encode<'_>,
-        awaits: Awaits,
+        awaits: Awaits<'_>,
     ) -> Result<Reply, RemoteError> {
         let node = callee.node().clone();
         let encoded = marshal(encode);
-        let terms = self.terms(&node, node.now(), method, passes_stream(&encoded));
+        let mut terms = self.terms(&node, node.now(), method, passes_stream(&encoded));
+        if let Awaits::Answer(flights) = awaits {
+            terms.flights = flights.cloned();
+        }
         let mut call = Invocation {
             side: Side::Client,
             name: method.to_string(),
@@ -90,7 +95,7 @@ impl Stub {
         let (link, callee) = origin.ok_or_else(|| {
             RemoteError::new(ErrorKind::Other, "an interceptor answered with the reply of a call that was served here")
         })?;
-        Ok(Answer { verdict: outcome, payload, references, link, method, stub: self, callee })
+        Ok(Answer { verdict: outcome, payload, references, link: Some(link), method, stub: Some(self), callee })
     }
 }
 
@@ -104,13 +109,14 @@ struct Made<'a, 'e, 'c> {
     /// For the first time that it goes.
     encoded: Option<Marshalled>,
     encode: &'e mut Encode<'c>,
-    awaits: Awaits,
+    awaits: Awaits<'e>,
 }
 
 /// What ends a call.
 #[derive(Clone, Copy)]
-enum Awaits {
-    Answer,
+enum Awaits<'a> {
+    /// Told of the way of each attempt, where its result may be called.
+    Answer(Option<&'a Arc<Flights>>),
     /// It is on its way: a oneway call.
     Departure,
 }
@@ -131,13 +137,13 @@ impl End for Made<'_, '_, '_> {
         let now = callee.node().now();
         let attempt = Attempt { stub, method: self.method, callee, now, terms };
         let ended = match self.awaits {
-            Awaits::Answer => Certainty::Executed,
+            Awaits::Answer(_) => Certainty::Executed,
             Awaits::Departure => Certainty::Unknown,
         };
         let result = match self.awaits {
-            Awaits::Answer => stub.call_on(attempt, encoded, self.encode).await.map(|answer| {
+            Awaits::Answer(_) => stub.call_on(attempt, encoded, self.encode).await.map(|answer| {
                 let Answer { verdict: outcome, payload, references, link, callee, .. } = answer;
-                Reply { outcome, payload, references, origin: Some((link, callee)) }
+                Reply { outcome, payload, references, origin: link.map(|link| (link, callee)) }
             }),
             Awaits::Departure => {
                 let sent = stub.send_on(attempt, encoded, self.encode).await;

@@ -14,7 +14,7 @@ use crate::{
     id::{Fingerprint, MethodId, ObjectId},
     import::Import,
     interface::{self, Manner},
-    node::no_such_method,
+    node::{Node, no_such_method},
     referent::{Erased, Object},
     skeleton::{Handler, IncomingCall, Line, Request, Responder, Running},
     time::Time,
@@ -52,11 +52,10 @@ impl Aim {
 
 impl Served {
     /// Runs the call inside of the node's interceptors, and answers it.
-    pub(crate) fn intercept(self, aim: Aim, responder: Responder) -> Handler {
+    pub(crate) fn intercept(self, aim: Aim, line: Arc<Line>, responder: Responder) -> Handler {
         let known = interface::method(self.method).filter(|_| matches!(aim, Aim::Own(_)));
         let manner = known.map_or_else(Manner::default, |method| method.manner);
         let running: Running = Box::pin(async move {
-            let line = self.request.line.clone();
             let name = known.map_or_else(|| self.name.to_string(), ToString::to_string);
             let split = match known {
                 Some(method) => method.interface.pieces().iter().map(|piece| piece.len()).sum(),
@@ -105,7 +104,7 @@ impl End for Method {
         served.extras = (!call.extras.is_empty()).then(|| Arc::new(call.extras.clone()));
         Current::set_extras(served.extras.clone());
         let (sink, answer) = oneshot::channel();
-        let result = match start(&self.aim, served, Responder::into_sink(self.line.clone(), sink)) {
+        let result = match start(&self.aim, served, &self.line.node, Responder::into_sink(sink)) {
             Ok(running) => match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(()) => answer.await.unwrap_or_else(|_| {
                     let message = "the method was dropped before it ended";
@@ -124,7 +123,7 @@ impl End for Method {
 }
 
 /// Begins the method, or passes the call on.
-fn start(aim: &Aim, served: Served, responder: Responder) -> Result<Running, RemoteError> {
+fn start(aim: &Aim, served: Served, node: &Node, responder: Responder) -> Result<Running, RemoteError> {
     let Served { method, fingerprint, name, request, deadline, depth, extras } = served;
     match aim {
         Aim::Own(object) => {
@@ -132,7 +131,6 @@ fn start(aim: &Aim, served: Served, responder: Responder) -> Result<Running, Rem
             object.erased.dispatch(incoming).map(|handler| handler.running).map_err(|_| no_such_method(object))
         }
         Aim::Elsewhere(import) => {
-            let node = request.line.node.clone();
             let served = Served { method, fingerprint, name, request, deadline, depth, extras };
             Ok(node.relay(import.clone(), served, responder))
         }

@@ -47,7 +47,7 @@ impl Host<Referent> for Node {
         let link = &line.link;
         let references = call.references.into_iter().map(|reference| self.receive(link, reference)).collect();
         let responder = Responder::new(line.clone(), call.id);
-        let request = Request { payload: call.payload, cost: call.cost, references, line: line.clone() };
+        let request = Request { payload: call.payload, references, from: Some((line.clone(), call.cost)) };
         if call.depth > self.limits().depth {
             let (depth, limit) = (call.depth, self.limits().depth);
             let message = format!("calls nest {depth} deep, and may {limit} deep");
@@ -74,7 +74,7 @@ impl Host<Referent> for Node {
                 let extras = current.extras.clone();
                 let served = Served { method, fingerprint, name, request, deadline, depth, extras };
                 let order = aim.order();
-                let handler = self.serve_around(aim, served, responder);
+                let handler = self.serve_around(line, aim, served, responder);
                 return Some((order, InContext::new(handler, current)));
             }
         };
@@ -166,13 +166,13 @@ impl Host<Referent> for Node {
 impl Node {
     /// A call that interceptors stand around, or that is for another node.
     #[cold]
-    fn serve_around(&self, aim: Aim, served: Served, responder: Responder) -> Handler {
+    fn serve_around(&self, line: &Arc<Line>, aim: Aim, served: Served, responder: Responder) -> Handler {
         let method = served.method;
         let handler = match aim {
             Aim::Elsewhere(import) if !self.interceptors().see(Side::Server, method) || method == FENCE => {
                 Handler::from(self.relay(import, served, responder))
             }
-            aim => served.intercept(aim, responder),
+            aim => served.intercept(aim, line.clone(), responder),
         };
         self.note_detached(handler)
     }

@@ -69,7 +69,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source<T> {
             let error = RemoteError::new(ErrorKind::Overloaded, "as many pulls as may wait at a stream wait already");
             return responder.refuse(error.with_certainty(Certainty::NotExecuted));
         };
-        let node = request.line.node.clone();
+        // It is a peer that pulls: streams of this process are read where they are.
+        let Some(node) = request.from.as_ref().map(|(line, _)| line.node.clone()) else { return };
         drop(request);
         self.begun.store(true, Ordering::Release);
         self.open.get_or_init(|| node.open_stream());

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Path, Type, ext::IdentExt, parse_quote_spanned, spanned::Spanned};
 
-use super::{skeleton, stub};
+use super::{pipeline, skeleton, stub};
 use crate::{model::Interface, names};
 
 /// Everything beside the trait itself.
@@ -12,6 +12,7 @@ pub(super) fn glue(interface: &Interface, runtime: &Path) -> TokenStream {
     let description = description(interface);
     let dispatch = skeleton::dispatch(interface);
     let cast = cast(interface);
+    let pipelined = pipeline::of_interface(interface);
     let interface_of_dyn = quote! {
         fn descriptor() -> &'static __rmi::InterfaceDescriptor {
             &__DESCRIPTOR
@@ -21,9 +22,11 @@ pub(super) fn glue(interface: &Interface, runtime: &Path) -> TokenStream {
         }
         #dispatch
         #cast
+        #pipelined
     };
     let stub = stub::implementation(interface, runtime);
-    frame(interface, runtime, &quote!(#description #stub), &interface_of_dyn)
+    let pipeline = pipeline::methods(interface);
+    frame(interface, runtime, &quote!(#description #stub #pipeline), &interface_of_dyn)
 }
 
 /// The same for a trait with errors, so that what uses the trait has none because of them.
@@ -47,6 +50,7 @@ pub(super) fn glue_of_wrong(interface: &Interface, runtime: &Path) -> TokenStrea
         ) -> ::core::option::Option<__rmi::Box<dyn ::core::any::Any + ::core::marker::Send>> {
             ::core::option::Option::None
         }
+        type Pipelined<__Rest: __rmi::Pipelined> = __Rest;
     };
     frame(interface, runtime, &TokenStream::new(), &interface_of_dyn)
 }

@@ -1,0 +1,295 @@
+//! A call of a pipeline, and its arguments and answer.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, select},
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{
+    Head,
+    flight::{Flight, Flights, Way},
+};
+use crate::{
+    answer::Answer,
+    callee::Callee,
+    connection::Link,
+    error::{Certainty, ErrorKind, RemoteError},
+    interface::Method,
+    marshal::{ArgumentEncoder, recycle},
+    node::no_such_method,
+    options::CallOptions,
+    referent::{Erased, Object, Referent},
+    skeleton::{IncomingCall, Request, Responder},
+    streaming::is_stream,
+    stub::{Stub, marshal},
+    wire::{Outcome, Payload},
+};
+
+/// Arguments that were encoded, to be sent once or more often.
+pub(super) struct Arguments {
+    payload: Payload,
+    references: Result<Vec<Referent>, RemoteError>,
+    sent: bool,
+}
+
+impl Arguments {
+    pub(super) fn of(encode: impl FnOnce(&mut ArgumentEncoder)) -> Self {
+        let mut out = ArgumentEncoder::new();
+        encode(&mut out);
+        let (mut encoded, references) = out.finish();
+        let payload = encoded.take();
+        recycle(encoded);
+        Self { payload, references, sent: false }
+    }
+
+    fn encode(&mut self, out: &mut ArgumentEncoder) {
+        match &self.references {
+            Ok(references) if self.sent && references.iter().any(is_stream) => {
+                let message = "the stream among the arguments may have been read from: the call does not go again";
+                out.fail(RemoteError::new(ErrorKind::Marshal, message));
+            }
+            Ok(references) => out.replay(&self.payload, references),
+            Err(error) => out.fail(error.clone()),
+        }
+        self.sent = true;
+    }
+}
+
+/// A call of a pipeline.
+pub(super) struct Piped {
+    pub(super) method: &'static Method,
+    flights: Arc<Flights>,
+    run: Shared<BoxFuture<'static, Ended>>,
+    /// The calls on its result, in the order in which they were made.
+    behind: Mutex<Vec<Weak<Self>>>,
+    /// Whether any of them was sent before the result was there.
+    was_called: AtomicBool,
+}
+
+pub(super) type Ended = Result<Arc<Landed>, RemoteError>;
+
+/// An answer that is there.
+pub(super) struct Landed {
+    verdict: Outcome,
+    payload: Payload,
+    references: Vec<Referent>,
+    link: Option<Arc<Link<Referent>>>,
+    stub: Option<Arc<Stub>>,
+    callee: Option<Callee>,
+}
+
+impl Landed {
+    pub(super) fn answer(&self, method: &'static Method) -> Answer<'_> {
+        Answer {
+            verdict: self.verdict,
+            payload: self.payload.clone(),
+            references: self.references.clone(),
+            link: self.link.clone(),
+            method,
+            stub: self.stub.as_deref(),
+            callee: self.callee.clone(),
+        }
+    }
+
+    /// What calls on the result are made on.
+    fn referent(&self) -> Option<&Referent> {
+        self.references.first().filter(|_| self.verdict == Outcome::Ok)
+    }
+}
+
+impl Piped {
+    pub(super) fn new(before: Head, method: &'static Method, arguments: Arguments, oneway: bool) -> Arc<Self> {
+        Arc::new_cyclic(|own| {
+            let flights = Arc::<Flights>::default();
+            let call = Making { own: own.clone(), method, arguments, oneway, flights: flights.clone() };
+            let run = call.run(before).boxed().shared();
+            Self { method, flights, run, behind: Mutex::new(Vec::new()), was_called: AtomicBool::new(false) }
+        })
+    }
+
+    /// Waits for the result. What is called on it then begins behind what was called on it before.
+    pub(super) async fn resolve(self: Arc<Self>) -> Ended {
+        let ended = self.run.clone().await;
+        if let Ok(landed) = &ended
+            && let Some(referent) = landed.referent()
+        {
+            self.settle(referent, None).await;
+        }
+        ended
+    }
+
+    /// Takes a call on the result into their order.
+    fn queue(&self, call: Weak<Self>) {
+        let mut behind = self.behind.lock();
+        if behind.len() == behind.capacity() {
+            behind.retain(|call| call.strong_count() > 0);
+        }
+        behind.push(call);
+    }
+
+    /// Waits until all calls on the result that were made before this one, or all there are, have begun; `directly`:
+    /// on what the promise has become.
+    async fn begin_behind(&self, until: Option<&Weak<Self>>, directly: bool) {
+        let behind = self.behind.lock().clone();
+        for earlier in behind.iter().take_while(|call| until.is_none_or(|until| !call.ptr_eq(until))) {
+            if let Some(earlier) = earlier.upgrade() {
+                earlier.begun(directly).await;
+            }
+        }
+    }
+
+    /// Waits until it has begun, or ended, and drives it so far.
+    async fn begun(&self, directly: bool) {
+        let mut told = self.flights.subscribe();
+        let begun = std::pin::pin!(told.wait_for(|way| match way {
+            Way::None => false,
+            Way::Over(_) => !directly,
+            Way::Direct => true,
+        }));
+        // The call first: once it is sent, what is called on it goes in the same poll.
+        select(self.run.clone(), begun).await;
+    }
+
+    /// How its result can be called before it is there: it waits until the call is on its way. `None` once the result
+    /// is there, or where it comes from this process.
+    async fn flight(&self) -> Option<Arc<Flight>> {
+        self.begun(false).await;
+        match self.flights.way() {
+            Way::Over(flight) if self.run.peek().is_none() => Some(flight),
+            _ => None,
+        }
+    }
+
+    /// What calls on the result are made on, once it is there.
+    async fn result(&self) -> Result<Referent, RemoteError> {
+        let method = self.method;
+        let (message, source) = match self.run.clone().await {
+            Ok(landed) => match landed.referent() {
+                Some(referent) => return Ok(referent.clone()),
+                None if landed.verdict == Outcome::Err => {
+                    (format!("{method}, on whose result it was called, has returned an error"), None)
+                }
+                None => (format!("{method}, on whose result it was called, has returned no reference"), None),
+            },
+            Err(error) => (format!("{method}, on whose result it was called, has failed"), Some(error)),
+        };
+        let broken = RemoteError::new(ErrorKind::PromiseBroken, message).with_certainty(Certainty::NotExecuted);
+        Err(source.iter().fold(broken, |broken, source| broken.with_source(source)))
+    }
+
+    /// Comes back when what is called on the result itself begins behind what was called by the promise before.
+    async fn settle(&self, referent: &Referent, until: Option<&Weak<Self>>) {
+        // What was called of an object of this process comes back to be called here.
+        self.begin_behind(until, matches!(referent, Referent::Own(_))).await;
+        let Way::Over(flight) = self.flights.way() else { return };
+        let leads_elsewhere = match referent {
+            Referent::Foreign(import) => import.owner() != flight.link.peer().node,
+            _ => false,
+        };
+        if self.was_called.load(Ordering::Acquire) && (leads_elsewhere || flight.link.lags(flight.order)) {
+            // Without an answer nothing of the link is in order any more.
+            let _ = flight.fence().await;
+        }
+    }
+}
+
+/// A call of a pipeline that is made.
+struct Making {
+    own: Weak<Piped>,
+    method: &'static Method,
+    arguments: Arguments,
+    oneway: bool,
+    flights: Arc<Flights>,
+}
+
+impl Making {
+    async fn run(mut self, before: Head) -> Ended {
+        match before {
+            Head::Promise(call) => self.go_behind(&call).await,
+            head => self.go(&head).await,
+        }
+    }
+
+    /// On the result of another call: by its promise, or by what that has become.
+    async fn go_behind(&mut self, before: &Arc<Piped>) -> Ended {
+        before.queue(self.own.clone());
+        before.begin_behind(Some(&self.own), false).await;
+        if let Some(flight) = before.flight().await {
+            before.was_called.store(true, Ordering::Release);
+            let ended = self.go(&Head::Stub(Arc::new(Stub::of_promise(flight)))).await;
+            let Err(error) = ended else { return ended };
+            if !self.may_go_directly(&error) {
+                return Err(error);
+            }
+        }
+        let referent = before.result().await.map_err(|error| error.with_method(self.method.to_string()))?;
+        before.settle(&referent, Some(&self.own)).await;
+        match Head::of(&referent, CallOptions::new()) {
+            Some(head) => self.go(&head).await,
+            None => unreachable!("all but an own object have a stub"),
+        }
+    }
+
+    /// Whether a call by a promise, which ended so, may be made on what that has become.
+    fn may_go_directly(&self, error: &RemoteError) -> bool {
+        let did_not_run = matches!(error.certainty(), Certainty::NotSent | Certainty::NotExecuted);
+        matches!(error.kind(), ErrorKind::PromiseBroken | ErrorKind::ConnectionLost | ErrorKind::Shutdown)
+            && (did_not_run || self.method.idempotent)
+    }
+
+    async fn go(&mut self, head: &Head) -> Ended {
+        match head {
+            Head::Stub(stub) => self.call(stub).await,
+            Head::Local(object) => self.call_here(object).await,
+            Head::Promise(_) => unreachable!("a result is called by a stub, or where it is"),
+        }
+    }
+
+    async fn call(&mut self, stub: &Arc<Stub>) -> Ended {
+        let Self { method, arguments, flights, oneway, .. } = self;
+        let mut encode = |out: &mut ArgumentEncoder| arguments.encode(out);
+        if *oneway {
+            stub.send_off(method, &mut encode).await?;
+            let (verdict, payload) = (Outcome::Ok, Payload::default());
+            return Ok(Arc::new(Landed {
+                verdict,
+                payload,
+                references: Vec::new(),
+                link: None,
+                stub: None,
+                callee: None,
+            }));
+        }
+        let answer = stub.call_promising(method, &mut encode, flights).await?;
+        let Answer { verdict, payload, references, link, callee, .. } = answer;
+        Ok(Arc::new(Landed { verdict, payload, references, link, stub: Some(stub.clone()), callee }))
+    }
+
+    /// Of an object of this process: its method runs within this future.
+    async fn call_here(&mut self, object: &Arc<Object<dyn Erased>>) -> Ended {
+        let (mut encoded, references) = marshal(&mut |out| self.arguments.encode(out));
+        let payload = encoded.take();
+        recycle(encoded);
+        let references = references.map_err(|error| error.with_certainty(Certainty::NotSent))?;
+        let request = Request { payload, references, from: None };
+        let (sink, answer) = oneshot::channel();
+        let (method, fingerprint) = (self.method.id, self.method.fingerprint);
+        let call = IncomingCall { method, fingerprint, request, responder: Responder::into_sink(sink) };
+        let handler = object.erased.dispatch(call).map_err(|_| no_such_method(object))?;
+        self.flights.go_directly();
+        handler.running.await;
+        let reply = answer.await.unwrap_or_else(|_| {
+            let message = "the method was dropped before it ended";
+            Err(RemoteError::new(ErrorKind::Cancelled, message).with_certainty(Certainty::Executed))
+        })?;
+        let (verdict, payload, references) = (reply.outcome, reply.payload, reply.references);
+        Ok(Arc::new(Landed { verdict, payload, references, link: None, stub: None, callee: None }))
+    }
+}
