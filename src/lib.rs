@@ -115,6 +115,37 @@
 //! }
 //! ```
 //!
+//! # Calls on results that have not arrived
+//!
+//! Where a call returns a reference, [`Remote::pipelined`] calls on before it is there. A chain takes one round trip, to any
+//! depth. Each call gives a [`Promise`], which may be awaited, called on, or both; nothing is called before one of them is
+//! awaited:
+//!
+//! ```
+//! # use rmi::{Remote, remote};
+//! #[remote]
+//! pub trait Purse {
+//!     async fn withdraw(&self, cents: i64) -> rmi::Result<i64>;
+//! }
+//!
+//! #[remote]
+//! pub trait Purses {
+//!     async fn open(&self, owner: &str) -> rmi::Result<Remote<dyn Purse>>;
+//! }
+//!
+//! # pub async fn take(purses: Remote<dyn Purses>) -> rmi::Result<()> {
+//! let left = Remote::pipelined(&purses).open("alice").withdraw(5).await?;
+//!
+//! let purse = Remote::pipelined(&purses).open("bob");
+//! let (five, ten) = (purse.withdraw(5), purse.withdraw(10)); // in this order
+//! println!("{left}, {}, {}", five.await?, ten.await?);
+//! let purse = purse.await?; // a plain reference
+//! # Ok(()) }
+//! ```
+//!
+//! A call on a result that turns out to be an error is [`PromiseBroken`](ErrorKind::PromiseBroken): it did not run, and its
+//! error names the call that failed. Dropping a promise, and all that was called on it, cancels the call.
+//!
 //! # Several servers of one name
 //!
 //! Servers that do the same [join](Registry::join) one name, and a client looks up one reference to all of them. Each

@@ -203,25 +203,8 @@ impl<I: ?Sized + Interface> Remote<I> {
     /// [`ErrorKind::PromiseBroken`](crate::ErrorKind::PromiseBroken), which names that one; it did not run. Dropping a
     /// promise, and all that was called on it, cancels its call.
     ///
-    /// ```
-    /// use rmi_core::{Remote, Result};
-    /// use rmi_macros::remote;
-    ///
-    /// #[remote]
-    /// trait Counter {
-    ///     async fn add(&self, count: u64) -> Result<u64>;
-    /// }
-    ///
-    /// #[remote]
-    /// trait Counters {
-    ///     async fn open(&self, name: &str) -> Result<Remote<dyn Counter>>;
-    /// }
-    ///
-    /// async fn count(counters: &Remote<dyn Counters>) -> Result<u64> {
-    ///     Remote::pipelined(counters).open("visitors").add(1).await
-    /// }
-    /// # fn main() {}
-    /// ```
+    /// `Remote::pipelined(&counters).open("visitors").add(1).await` is one round trip. The documentation of the crate `rmi`
+    /// has an example.
     #[must_use]
     pub fn pipelined(this: &Self) -> I::Pipelined<()> {
         Self::pipelined_with(this, CallOptions::new())

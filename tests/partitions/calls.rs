@@ -101,6 +101,52 @@ fn a_call_under_way_when_the_network_parts_is_unknown_and_the_link_goes_on() {
 }
 
 #[test]
+fn chains_of_calls_go_on_through_a_partition_and_leave_nothing_behind() {
+    story(&[("server", server)], async |world| {
+        let meeting = Meeting::new(world.clone()).await;
+        let mut chains = Vec::new();
+        let mut begin = async |count| {
+            for _ in 0..count {
+                let add = Remote::pipelined(&meeting.shelf).make().add(3);
+                chains.push(tokio::spawn(add));
+                tokio::time::sleep(s(0.03)).await;
+            }
+        };
+        begin(5).await;
+        partition();
+        begin(10).await;
+        world.pass(NOTICED..LEASE / 2).await;
+        repair();
+        begin(5).await;
+        let (mut ok, mut broken) = (0, 0);
+        for chain in chains {
+            match soon(chain).await.unwrap() {
+                Ok(sum) => {
+                    assert_eq!(sum, 3, "it ran once");
+                    ok += 1;
+                }
+                // Its first call ended with the connection.
+                Err(error) if error.kind() == ErrorKind::PromiseBroken => {
+                    assert_eq!(error.certainty(), Certainty::NotExecuted, "{error}");
+                    broken += 1;
+                }
+                Err(error) => {
+                    assert_eq!(
+                        (error.kind(), error.certainty()),
+                        (ErrorKind::ConnectionLost, Certainty::Unknown),
+                        "{error}"
+                    );
+                    broken += 1;
+                }
+            }
+        }
+        assert!(ok >= 10 && broken >= 1, "{ok} went well, {broken} did not");
+        meeting.goes_on().await;
+        meeting.end().await;
+    });
+}
+
+#[test]
 fn calls_go_on_through_a_partition_and_each_caller_is_told_the_truth() {
     story(&[("server", server)], async |world| {
         for hold in [false, true] {

@@ -1,6 +1,7 @@
-//! Studies of rmi alone: what one caller does to another, what too much work does, what growth costs, and
-//! what a user's build takes.
+//! Studies of rmi alone: what one caller does to another, what too much work does, what growth costs, what
+//! pipelining saves, and what a user's build takes.
 
+mod chains;
 mod compile;
 mod desk;
 mod fairness;
@@ -59,6 +60,15 @@ Examples:
 
 Where the system allows fewer open files than connections, it says so and makes fewer.")]
     Scale(Options),
+    /// What pipelining saves
+    ///
+    /// Chains of 2, 5 and 10 calls, each on the object that the one before returns: one by one, and in one go,
+    /// over links whose round trips take no time, 10 and 50 ms.
+    #[command(after_help = "\
+Examples:
+  rmi-bench chains --quick          a first look, half a minute
+  rmi-bench chains --write          and keep the table, in benches/chains.md")]
+    Chains(Options),
     /// What a build of five interfaces takes, beside the same with tarpc
     ///
     /// Generates two servers of five interfaces of twenty methods each, builds their dependencies, and then
@@ -97,6 +107,7 @@ pub(crate) fn run(study: &Study) -> Result<()> {
         Study::Fairness(options) => told("fairness", options, &[Peer::Rmi], fairness::study),
         Study::Overload(options) => told("overload", options, &[Peer::Rmi], overload::study),
         Study::Scale(options) => told("scale", options, &[Peer::Rmi], scale::study),
+        Study::Chains(options) => told("chains", options, &[Peer::Rmi], chains::study),
         Study::Compile(options) => told("compile", options, &[Peer::Rmi, Peer::Tarpc], compile::study),
         Study::Host(options) => host::run(options),
         Study::Guest(options) => guest::run(options),
