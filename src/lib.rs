@@ -137,8 +137,8 @@
 //! let left = Remote::pipelined(&purses).open("alice").withdraw(5).await?;
 //!
 //! let purse = Remote::pipelined(&purses).open("bob");
-//! let (five, ten) = (purse.withdraw(5), purse.withdraw(10)); // in this order
-//! println!("{left}, {}, {}", five.await?, ten.await?);
+//! let (five, ten) = (purse.withdraw(5), purse.withdraw(10));
+//! println!("{left}, {}, {}", five.await?, ten.await?); // in the order in which they are awaited
 //! let purse = purse.await?; // a plain reference
 //! # Ok(()) }
 //! ```

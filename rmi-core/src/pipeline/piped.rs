@@ -67,7 +67,7 @@ pub(super) struct Piped {
     pub(super) method: &'static Method,
     flights: Arc<Flights>,
     run: Shared<BoxFuture<'static, Ended>>,
-    /// The calls on its result, in the order in which they were made.
+    /// The calls on its result, in the order in which they were first awaited.
     behind: Mutex<Vec<Weak<Self>>>,
     /// Whether any of them was sent before the result was there.
     was_called: AtomicBool,
@@ -134,7 +134,7 @@ impl Piped {
         behind.push(call);
     }
 
-    /// Waits until all calls on the result that were made before this one, or all there are, have begun; `directly`:
+    /// Waits until all calls on the result that were awaited before this one, or all there are, have begun; `directly`:
     /// on what the promise has become.
     async fn begin_behind(&self, until: Option<&Weak<Self>>, directly: bool) {
         let behind = self.behind.lock().clone();
