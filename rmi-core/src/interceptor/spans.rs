@@ -1,6 +1,6 @@
 //! A tracing span for each call, named as OpenTelemetry's conventions for RPC have it.
 
-use tracing::{Level, Span, field::Empty, info_span};
+use tracing::{Level, Span, field::Empty, info_span, level_filters::LevelFilter};
 
 use super::{Invocation, Reply, Side};
 use crate::{
@@ -14,6 +14,12 @@ const SYSTEM: &str = "rmi";
 /// Whether anybody listens for them.
 #[inline]
 pub(super) fn enabled() -> bool {
+    LevelFilter::current() >= LevelFilter::INFO && is_asked_for()
+}
+
+/// Apart: most programs have no subscriber, which the level tells.
+#[inline(never)]
+fn is_asked_for() -> bool {
     tracing::span_enabled!(target: "rmi::call", Level::INFO)
 }
 

@@ -110,6 +110,37 @@ impl<'a> Call<'a> {
         Self { stub, method, encode: Some(encode), stage: Stage::New }
     }
 
+    /// These stand apart, with all that they put on the stack, for the calls that do without them.
+    #[cold]
+    #[inline(never)]
+    fn go_intercepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<'a>, RemoteError>> {
+        let method = self.method;
+        self.go_on(|stub, encode| Box::pin(stub.call_intercepted(method, encode, None)), cx)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn go_with_care(
+        &mut self,
+        call: (Marshalled, Option<Callee>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer<'a>, RemoteError>> {
+        let method = self.method;
+        self.go_on(|stub, encode| Box::pin(stub.call_with_care(method, call, encode)), cx)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn go_after(
+        &mut self,
+        recourse: Recourse,
+        error: RemoteError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer<'a>, RemoteError>> {
+        let method = self.method;
+        self.go_on(|stub, encode| Box::pin(stub.call_after(method, recourse, error, encode)), cx)
+    }
+
     /// Goes on in a box, which may encode the arguments again.
     fn go_on(
         &mut self,
@@ -134,7 +165,7 @@ impl<'a> Future for Call<'a> {
         let (error, recourse) = match &mut this.stage {
             Stage::Careful(careful) => return careful.as_mut().poll(cx),
             Stage::New if this.stub.is_intercepted(method) => {
-                return this.go_on(|stub, encode| Box::pin(stub.call_intercepted(method, encode, None)), cx);
+                return this.go_intercepted(cx);
             }
             Stage::New => {
                 let Some(encode) = this.encode.as_mut() else { return Poll::Pending };
@@ -145,10 +176,7 @@ impl<'a> Future for Call<'a> {
                         return Poll::Pending;
                     }
                     Quick::Started { started: Err(error), recourse } => (error, recourse),
-                    Quick::Later(encoded, callee) => {
-                        let call = (encoded, callee);
-                        return this.go_on(|stub, encode| Box::pin(stub.call_with_care(method, call, encode)), cx);
-                    }
+                    Quick::Later(encoded, callee) => return this.go_with_care((encoded, callee), cx),
                 }
             }
             Stage::Started(call, recourse) => match call.poll_answer(cx) {
@@ -173,7 +201,7 @@ impl<'a> Future for Call<'a> {
                 }
             },
         };
-        this.go_on(|stub, encode| Box::pin(stub.call_after(method, recourse, error, encode)), cx)
+        this.go_after(recourse, error, cx)
     }
 }
 
