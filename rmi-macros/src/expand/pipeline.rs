@@ -1,10 +1,10 @@
 //! The methods of an interface on a result that has not arrived: each gives a promise.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{ReturnType, parse_quote_spanned, spanned::Spanned};
 
-use super::{argument_codec, interface::bases, owned_argument, result_codec};
+use super::{argument_codec, generated_at, interface::bases, owned_argument, result_codec};
 use crate::{
     model::{Interface, Method},
     names,
@@ -49,7 +49,9 @@ pub(super) fn of_interface(interface: &Interface) -> TokenStream {
         let base_as = quote_spanned!(base.span()=> <#base as __rmi::Interface>);
         quote!(#base_as::Pipelined<#rest>)
     });
-    quote!(type Pipelined<__Rest: __rmi::Pipelined> = __Pipelined<#rest>;)
+    // A base that is no interface is blamed where it stands.
+    let place = bases.first().map_or_else(Span::call_site, generated_at);
+    quote_spanned!(place=> type Pipelined<__Rest: __rmi::Pipelined> = __Pipelined<#rest>;)
 }
 
 fn promise(index: usize, method: &Method) -> TokenStream {
