@@ -101,6 +101,15 @@ fn result_codec(method: &Method) -> TokenStream {
     quote_spanned!(generated_at(result)=> (&__rmi::Ret::<#result>::NEW).codec())
 }
 
+/// The function that makes a call of the method, and the traits by which its results are found out.
+fn calling(method: &Method) -> (TokenStream, TokenStream) {
+    if method.options.oneway.is_some() {
+        (quote!(send), quote!(DebugOneway as _, PlainOneway as _))
+    } else {
+        (quote!(call), quote!(BulkRet as _, SerdeRet as _))
+    }
+}
+
 /// The place of the user's tokens for errors, and yet generated code for lints.
 fn generated_at(tokens: &impl Spanned) -> Span {
     Span::call_site().located_at(tokens.span())

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, future::join_all};
 use parking_lot::Mutex;
 use rmi::{
-    CallOptions, Certainty, ErrorKind, Interceptor, Invocation, Next, Node, Remote, RemoteError, Reply, Side, remote,
+    CallOptions, Certainty, ErrorKind, Interceptor, Invocation, Next, Node, Promise, Remote, RemoteError, Reply, Side,
+    remote,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +39,12 @@ trait Branch: Titled + Ringed {
     /// Like `child`, once the gate is open.
     async fn late(&self, name: String) -> rmi::Result<Remote<dyn Branch>>;
     async fn lost(&self) -> Result<Remote<dyn Branch>, TreeError>;
+    /// Never comes.
+    async fn kept(&self) -> Result<Remote<dyn Branch>, TreeError>;
     async fn graft(&self, other: Remote<dyn Branch>) -> rmi::Result<Remote<dyn Branch>>;
     async fn grafted(&self) -> rmi::Result<Remote<dyn Branch>>;
     async fn tell(&self, number: u32, ballast: Vec<u8>) -> rmi::Result<usize>;
+    async fn tell_all(&self, secret: Unspeakable) -> rmi::Result<()>;
     #[remote(oneway)]
     async fn whisper(&self, number: u32) -> rmi::Result<()>;
     async fn told(&self) -> rmi::Result<Vec<u32>>;
@@ -69,7 +73,7 @@ impl Grown {
     }
 
     fn grow(&self, name: &str) -> Remote<dyn Branch> {
-        let name = format!("{}/{name}", self.name);
+        let name = if name.is_empty() { self.name.clone() } else { format!("{}/{name}", self.name) };
         Remote::<dyn Branch>::new(Self { name, age: self.age + 1, ..self.clone() })
     }
 
@@ -105,6 +109,9 @@ impl Branch for Grown {
     async fn lost(&self) -> Result<Remote<dyn Branch>, TreeError> {
         Err(TreeError::NoSuchBranch)
     }
+    async fn kept(&self) -> Result<Remote<dyn Branch>, TreeError> {
+        std::future::pending().await
+    }
     async fn graft(&self, other: Remote<dyn Branch>) -> rmi::Result<Remote<dyn Branch>> {
         *self.grafted.lock() = Some(other.clone());
         Ok(other)
@@ -116,6 +123,9 @@ impl Branch for Grown {
         let mut told = self.told.lock();
         told.push(number);
         Ok(told.len())
+    }
+    async fn tell_all(&self, _secret: Unspeakable) -> rmi::Result<()> {
+        Ok(())
     }
     async fn whisper(&self, number: u32) -> rmi::Result<()> {
         self.told.lock().push(number);
@@ -309,6 +319,27 @@ async fn a_local_object_is_called_where_it_is() {
     assert_eq!(error.kind(), ErrorKind::PromiseBroken);
     let error = soon(Remote::pipelined(&root).lost()).await.unwrap_err();
     assert!(matches!(error, TreeError::NoSuchBranch), "{error}");
+    // What the runtime itself ends is named as over a network.
+    let unencodable = Remote::pipelined(&root).tell_all(Unspeakable);
+    let error = soon(unencodable).await.unwrap_err();
+    assert_eq!((error.kind(), error.certainty()), (ErrorKind::Marshal, Certainty::NotSent), "{error}");
+    assert!(error.to_string().contains("Branch.tell_all on object "), "{error}");
+}
+
+/// A value that cannot be encoded.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl Serialize for Unspeakable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it must not be said"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Unspeakable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
 }
 
 #[tokio::test]
@@ -374,5 +405,31 @@ async fn options_of_a_pipeline_are_those_of_its_first_call() {
     let source = std::error::Error::source(&error).expect("the call that failed").to_string();
     assert!(source.contains("no answer within the time"), "{source}");
     drop((root, pipe, tree));
+    at_rest(&[&server, &client]).await;
+}
+
+/// Far more calls than a thread's stack has room for, were each to be driven or dropped inside of the next.
+const LONG: u32 = 5_000;
+
+/// A branch that has not arrived.
+type Grows = Promise<Result<Remote<dyn Branch>, TreeError>>;
+
+#[tokio::test]
+async fn a_chain_is_as_long_as_one_likes() {
+    let (server, client, tree, root) = planted(&mem()).await;
+    let chain = |first| (1..LONG).fold(first, |promise: Grows, _| promise.child(""));
+    let of_child = |root: &Remote<dyn Branch>| chain(Remote::pipelined(root).child(""));
+    assert_eq!(soon(of_child(&root).age()).await.unwrap(), LONG);
+    assert_eq!(soon(of_child(&tree.remote()).age()).await.unwrap(), LONG);
+    let error = soon(chain(Remote::pipelined(&root).lost()).age()).await.unwrap_err();
+    assert_eq!((error.kind(), error.certainty()), (ErrorKind::PromiseBroken, Certainty::NotExecuted));
+    let first = std::error::Error::source(&error).expect("what broke first").to_string();
+    assert!(first.contains("Branch.lost, on whose result it was called, has returned an error"), "{first}");
+    // Given up before it was awaited, and while it goes.
+    drop(of_child(&root));
+    let mut going = chain(Remote::pipelined(&root).kept()).age();
+    assert!((&mut going).now_or_never().is_none());
+    drop(going);
+    drop((root, tree));
     at_rest(&[&server, &client]).await;
 }

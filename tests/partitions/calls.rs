@@ -109,7 +109,7 @@ fn chains_of_calls_go_on_through_a_partition_and_leave_nothing_behind() {
             for _ in 0..count {
                 let add = Remote::pipelined(&meeting.shelf).make().add(3);
                 chains.push(tokio::spawn(add));
-                tokio::time::sleep(s(0.03)).await;
+                world.pass(s(0.02)..s(0.04)).await;
             }
         };
         begin(5).await;

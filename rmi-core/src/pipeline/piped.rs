@@ -1,8 +1,13 @@
 //! A call of a pipeline, and its arguments and answer.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    ops::Range,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::{
@@ -67,10 +72,52 @@ pub(super) struct Piped {
     pub(super) method: &'static Method,
     flights: Arc<Flights>,
     run: Shared<BoxFuture<'static, Ended>>,
-    /// The calls on its result, in the order in which they were first awaited.
-    behind: Mutex<Vec<Weak<Self>>>,
-    /// Whether any of them was sent before the result was there.
+    /// The call on whose result it is made, until it has ended; none for a call of a reference.
+    before: Mutex<Option<Arc<Self>>>,
+    behind: Mutex<Behind>,
+    /// Whether any call on its result was sent before that was there.
     was_called: AtomicBool,
+}
+
+/// The calls on a result that have not ended, in the order in which they were first awaited.
+#[derive(Default)]
+struct Behind {
+    calls: BTreeMap<u64, Weak<Piped>>,
+    next: u64,
+    /// All before this one have begun.
+    begun: u64,
+}
+
+/// The place of a call among those on one result, until it has ended or is given up.
+struct Place {
+    before: Weak<Piped>,
+    number: u64,
+}
+
+impl Behind {
+    /// The first of these.
+    fn first(&self, of: Range<u64>) -> Option<(u64, Weak<Piped>)> {
+        self.calls.range(of).next().map(|(number, call)| (*number, call.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.upgrade() {
+            before.behind.lock().calls.remove(&self.number);
+        }
+    }
+}
+
+/// A chain is as long as one likes: the calls that nothing but the last one keeps go one by one, and not each inside of
+/// the next.
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let mut next = self.before.get_mut().take();
+        while let Some(mut call) = next.and_then(Arc::into_inner) {
+            next = call.before.get_mut().take();
+        }
+    }
 }
 
 pub(super) type Ended = Result<Arc<Landed>, RemoteError>;
@@ -105,17 +152,23 @@ impl Landed {
 }
 
 impl Piped {
-    pub(super) fn new(before: Head, method: &'static Method, arguments: Arguments, oneway: bool) -> Arc<Self> {
+    pub(super) fn new(head: Head, method: &'static Method, arguments: Arguments, oneway: bool) -> Arc<Self> {
         Arc::new_cyclic(|own| {
             let flights = Arc::<Flights>::default();
             let call = Making { own: own.clone(), method, arguments, oneway, flights: flights.clone() };
-            let run = call.run(before).boxed().shared();
-            Self { method, flights, run, behind: Mutex::new(Vec::new()), was_called: AtomicBool::new(false) }
+            let (before, head) = match head {
+                Head::Promise(before) => (Some(before), None),
+                head => (None, Some(head)),
+            };
+            let run = call.run(head).boxed().shared();
+            let (before, behind) = (Mutex::new(before), Mutex::default());
+            Self { method, flights, run, before, behind, was_called: AtomicBool::new(false) }
         })
     }
 
     /// Waits for the result. What is called on it then begins behind what was called on it before.
     pub(super) async fn resolve(self: Arc<Self>) -> Ended {
+        self.begun(false).await;
         let ended = self.run.clone().await;
         if let Ok(landed) = &ended
             && let Some(referent) = landed.referent()
@@ -126,27 +179,73 @@ impl Piped {
     }
 
     /// Takes a call on the result into their order.
-    fn queue(&self, call: Weak<Self>) {
+    fn enter(self: &Arc<Self>, call: Weak<Self>) -> Place {
         let mut behind = self.behind.lock();
-        if behind.len() == behind.capacity() {
-            behind.retain(|call| call.strong_count() > 0);
-        }
-        behind.push(call);
+        let number = behind.next;
+        behind.next += 1;
+        behind.calls.insert(number, call);
+        Place { before: Arc::downgrade(self), number }
     }
 
     /// Waits until all calls on the result that were awaited before this one, or all there are, have begun; `directly`:
     /// on what the promise has become.
-    async fn begin_behind(&self, until: Option<&Weak<Self>>, directly: bool) {
-        let behind = self.behind.lock().clone();
-        for earlier in behind.iter().take_while(|call| until.is_none_or(|until| !call.ptr_eq(until))) {
+    async fn begin_behind(&self, until: Option<u64>, directly: bool) {
+        let (mut at, until) = {
+            let behind = self.behind.lock();
+            (if directly { 0 } else { behind.begun }, until.unwrap_or(behind.next))
+        };
+        while at < until {
+            let Some((number, earlier)) = self.behind.lock().first(at..until) else { break };
             if let Some(earlier) = earlier.upgrade() {
                 earlier.begun(directly).await;
             }
+            at = number + 1;
+        }
+        if !directly {
+            let mut behind = self.behind.lock();
+            behind.begun = behind.begun.max(until);
         }
     }
 
-    /// Waits until it has begun, or ended, and drives it so far.
+    /// The call on whose result it is made, and that before it, and so on, as far as they are not `done`: the first
+    /// one first.
+    fn chain(&self, done: impl Fn(&Self) -> bool) -> Vec<Arc<Self>> {
+        let mut chain = Vec::new();
+        let mut next = self.before();
+        while let Some(call) = next.filter(|call| !done(call)) {
+            next = call.before();
+            chain.push(call);
+        }
+        chain.reverse();
+        chain
+    }
+
+    fn before(&self) -> Option<Arc<Self>> {
+        self.before.lock().clone()
+    }
+
+    fn has_begun(&self, directly: bool) -> bool {
+        let is_on_its_way = match self.flights.way() {
+            Way::None => false,
+            Way::Over(_) => !directly,
+            Way::Direct => true,
+        };
+        is_on_its_way || self.run.peek().is_some()
+    }
+
+    /// Waits until it has begun, or ended, and drives it so far; those that it stands on first, so that none is driven
+    /// inside of another.
     async fn begun(&self, directly: bool) {
+        for call in self.chain(|call| call.has_begun(false)) {
+            call.begin(false).await;
+        }
+        self.begin(directly).await;
+    }
+
+    async fn begin(&self, directly: bool) {
+        if self.has_begun(directly) {
+            return;
+        }
         let mut told = self.flights.subscribe();
         let begun = std::pin::pin!(told.wait_for(|way| match way {
             Way::None => false,
@@ -169,6 +268,10 @@ impl Piped {
 
     /// What calls on the result are made on, once it is there.
     async fn result(&self) -> Result<Referent, RemoteError> {
+        for call in self.chain(|call| call.run.peek().is_some()) {
+            // What it has ended with is told by those behind it.
+            let _ = call.run.clone().await;
+        }
         let method = self.method;
         let (message, source) = match self.run.clone().await {
             Ok(landed) => match landed.referent() {
@@ -181,11 +284,18 @@ impl Piped {
             Err(error) => (format!("{method}, on whose result it was called, has failed"), Some(error)),
         };
         let broken = RemoteError::new(ErrorKind::PromiseBroken, message).with_certainty(Certainty::NotExecuted);
-        Err(source.iter().fold(broken, |broken, source| broken.with_source(source)))
+        Err(match &source {
+            // What broke first, however far from here.
+            Some(error) if error.kind() == ErrorKind::PromiseBroken => {
+                broken.with_source(error.source().unwrap_or(error))
+            }
+            Some(error) => broken.with_source(error),
+            None => broken,
+        })
     }
 
     /// Comes back when what is called on the result itself begins behind what was called by the promise before.
-    async fn settle(&self, referent: &Referent, until: Option<&Weak<Self>>) {
+    async fn settle(&self, referent: &Referent, until: Option<u64>) {
         // What was called of an object of this process comes back to be called here.
         self.begin_behind(until, matches!(referent, Referent::Own(_))).await;
         let Way::Over(flight) = self.flights.way() else { return };
@@ -210,31 +320,56 @@ struct Making {
 }
 
 impl Making {
-    async fn run(mut self, before: Head) -> Ended {
-        match before {
-            Head::Promise(call) => self.go_behind(&call).await,
-            head => self.go(&head).await,
-        }
+    async fn run(mut self, head: Option<Head>) -> Ended {
+        let ended = match head {
+            Some(head) => self.go(&head).await,
+            None => self.go_behind().await,
+        };
+        // What it was made on is kept no longer.
+        let own = self.own.upgrade();
+        let before = own.as_ref().and_then(|own| own.before.lock().take());
+        drop((before, own));
+        ended
     }
 
     /// On the result of another call: by its promise, or by what that has become.
-    async fn go_behind(&mut self, before: &Arc<Piped>) -> Ended {
-        before.queue(self.own.clone());
-        before.begin_behind(Some(&self.own), false).await;
-        if let Some(flight) = before.flight().await {
-            before.was_called.store(true, Ordering::Release);
+    async fn go_behind(&mut self) -> Ended {
+        let (flight, place) = {
+            let before = self.before()?;
+            let place = before.enter(self.own.clone());
+            before.begin_behind(Some(place.number), false).await;
+            let flight = before.flight().await;
+            if flight.is_some() {
+                before.was_called.store(true, Ordering::Release);
+            }
+            (flight, place)
+        };
+        // Under way it does not keep what it was made on itself: see `Drop for Piped`.
+        if let Some(flight) = flight {
             let ended = self.go(&Head::Stub(Arc::new(Stub::of_promise(flight)))).await;
             let Err(error) = ended else { return ended };
             if !self.may_go_directly(&error) {
                 return Err(error);
             }
         }
-        let referent = before.result().await.map_err(|error| error.with_method(self.method.to_string()))?;
-        before.settle(&referent, Some(&self.own)).await;
+        let referent = {
+            let before = self.before()?;
+            let referent = before.result().await.map_err(|error| error.with_method(self.method.to_string()))?;
+            before.settle(&referent, Some(place.number)).await;
+            referent
+        };
         match Head::of(&referent, CallOptions::new()) {
             Some(head) => self.go(&head).await,
             None => unreachable!("all but an own object have a stub"),
         }
+    }
+
+    fn before(&self) -> Result<Arc<Piped>, RemoteError> {
+        let before = self.own.upgrade().and_then(|own| own.before());
+        before.ok_or_else(|| {
+            let error = RemoteError::new(ErrorKind::Cancelled, "nobody waits for the call any more");
+            error.with_certainty(Certainty::NotSent).with_method(self.method.to_string())
+        })
     }
 
     /// Whether a call by a promise, which ended so, may be made on what that has become.
@@ -247,7 +382,10 @@ impl Making {
     async fn go(&mut self, head: &Head) -> Ended {
         match head {
             Head::Stub(stub) => self.call(stub).await,
-            Head::Local(object) => self.call_here(object).await,
+            Head::Local(object) => self
+                .call_here(object)
+                .await
+                .map_err(|error| error.with_method(self.method.to_string()).with_object(object.id.to_string())),
             Head::Promise(_) => unreachable!("a result is called by a stub, or where it is"),
         }
     }

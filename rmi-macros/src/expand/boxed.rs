@@ -8,7 +8,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Block, FnArg, GenericParam, Lifetime, ParenthesizedGenericArguments, Pat, Path, ReceiverKind, ReturnType,
-    Signature, Type, TypeFnPtr, TypeReference, parse_quote, parse_quote_spanned,
+    Signature, Type, TypeFnPtr, TypeReference, WherePredicate, parse_quote, parse_quote_spanned,
     visit_mut::{self, VisitMut},
 };
 
@@ -17,7 +17,7 @@ use super::generated_at;
 /// Makes the signature of an async method that of a plain one, whose result is a future. With a body, which becomes
 /// the future's, its parameters are plain names.
 pub(super) fn method(sig: &mut Signature, body: Option<&mut Block>, runtime: &Path) {
-    let result: Type = match &sig.output {
+    let mut result: Type = match &sig.output {
         ReturnType::Default => parse_quote!(()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
@@ -27,7 +27,6 @@ pub(super) fn method(sig: &mut Signature, body: Option<&mut Block>, runtime: &Pa
         *body = in_future(body, &parameters, &result, runtime);
     }
     borrow_for_call(sig);
-    let mut result = result;
     Named.visit_type_mut(&mut result);
     sig.asyncness = None;
     let call = call();
@@ -48,23 +47,19 @@ fn call() -> Lifetime {
 fn borrow_for_call(sig: &mut Signature) {
     sig.inputs.iter_mut().for_each(|input| Named.visit_fn_arg_mut(input));
     let call = call();
-    let outlive: Vec<_> = sig
-        .generics
-        .params
-        .iter()
-        .filter_map(|parameter| match parameter {
-            GenericParam::Lifetime(parameter) => {
-                let lifetime = &parameter.lifetime;
-                Some(parse_quote!(#lifetime: #call))
-            }
-            // A mistake, of which rustc is to find nothing more to say.
-            GenericParam::Type(parameter) => {
-                let ident = &parameter.ident;
-                Some(parse_quote!(#ident: ::core::marker::Send + #call))
-            }
-            GenericParam::Const(_) => None,
-        })
-        .collect::<Vec<syn::WherePredicate>>();
+    let outlive = sig.generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Lifetime(parameter) => {
+            let lifetime = &parameter.lifetime;
+            Some(parse_quote!(#lifetime: #call))
+        }
+        // A mistake, of which rustc is to find nothing more to say.
+        GenericParam::Type(parameter) => {
+            let ident = &parameter.ident;
+            Some(parse_quote!(#ident: ::core::marker::Send + #call))
+        }
+        GenericParam::Const(_) => None,
+    });
+    let outlive: Vec<WherePredicate> = outlive.collect();
     if !outlive.is_empty() {
         sig.generics.make_where_clause().predicates.extend(outlive);
     }

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{ReturnType, parse_quote_spanned, spanned::Spanned};
 
-use super::{argument_codec, generated_at, interface::bases, owned_argument, result_codec};
+use super::{argument_codec, calling, generated_at, interface::bases, owned_argument, result_codec};
 use crate::{
     model::{Interface, Method},
     names,
@@ -75,11 +75,7 @@ fn promise(index: usize, method: &Method) -> TokenStream {
             quote!(#codec.encode(__out, &#owned);)
         }
     });
-    let (call, of_result) = if method.options.oneway.is_some() {
-        (quote!(send), quote!(DebugOneway as _, PlainOneway as _))
-    } else {
-        (quote!(call), quote!(BulkRet as _, SerdeRet as _))
-    };
+    let (call, of_result) = calling(method);
     quote! {
         #(#cfgs)*
         pub #sig {

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Path;
 
-use super::{argument_codec, boxed, owned_argument, result_codec};
+use super::{argument_codec, boxed, calling, owned_argument, result_codec};
 use crate::{
     model::{Interface, Method},
     names,
@@ -41,11 +41,7 @@ fn implement(index: usize, method: &Method, runtime: &Path) -> TokenStream {
             encode.push(quote!(#codec.encode(__out, &#ident);));
         }
     }
-    let (send, of_result) = if method.options.oneway.is_some() {
-        (quote!(send), quote!(DebugOneway as _, PlainOneway as _))
-    } else {
-        (quote!(call), quote!(BulkRet as _, SerdeRet as _))
-    };
+    let (call, of_result) = calling(method);
     quote! {
         #(#cfgs)*
         #sig {
@@ -55,7 +51,7 @@ fn implement(index: usize, method: &Method, runtime: &Path) -> TokenStream {
             let __encode = move |#out: &mut __rmi::ArgumentEncoder| {
                 #(#encode)*
             };
-            __rmi::Stub::#send(self, &#constant, __encode, |__answer| #result.decode(__answer))
+            __rmi::Stub::#call(self, &#constant, __encode, |__answer| #result.decode(__answer))
         }
     }
 }
