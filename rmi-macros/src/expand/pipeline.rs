@@ -61,8 +61,8 @@ fn promise(index: usize, method: &Method) -> TokenStream {
     let mut sig = method.sig.clone();
     sig.asyncness = None;
     sig.output = ReturnType::Type(
-        parse_quote_spanned!(result.span()=> ->),
-        parse_quote_spanned!(result.span()=> __rmi::Promise<#result>),
+        parse_quote_spanned!(generated_at(result)=> ->),
+        parse_quote_spanned!(generated_at(result)=> __rmi::Promise<#result>),
     );
     let out = if parameters.is_empty() { quote!(_) } else { quote!(__out) };
     let encode = parameters.iter().map(|parameter| {
