@@ -347,7 +347,12 @@ async fn a_service_that_has_to_be_dialled_is_called_in_one_go() {
     let (server, client, tree) = (node(&mem()).await, client().await, Grown::root());
     let root = serve(&server, &client, &tree.remote());
     let promise = Remote::pipelined(&root).child("a");
-    let calls = (0..20).map(|number| promise.tell(number, Vec::new())).collect::<Vec<_>>();
+    let mut calls = (0..20).map(|number| promise.tell(number, Vec::new())).collect::<Vec<_>>();
+    for call in &mut calls {
+        assert!(call.now_or_never().is_none(), "nobody is dialled yet");
+    }
+    // Whoever goes on first, they were first awaited in this order.
+    calls.reverse();
     assert!(soon(join_all(calls)).await.iter().all(Result::is_ok));
     assert_eq!(*tree.told.lock(), (0..20).collect::<Vec<_>>());
     drop((promise, root));
@@ -357,7 +362,10 @@ async fn a_service_that_has_to_be_dialled_is_called_in_one_go() {
 #[tokio::test]
 async fn a_oneway_call_may_be_the_last_of_a_chain() {
     let (server, client, tree, root) = planted(&mem()).await;
-    soon(Remote::pipelined(&root).child("a").whisper(7)).await.unwrap();
+    soon(Remote::pipelined(&root).late("a".to_owned()).child("b").whisper(7)).await.unwrap();
+    // It is on its way, and what it is called on is not there yet.
+    tree.keeper.holds(1).await;
+    tree.keeper.open();
     until("it was told", || *tree.told.lock() == [7]).await;
     drop((root, tree));
     at_rest(&[&server, &client]).await;

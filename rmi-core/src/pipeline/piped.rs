@@ -74,6 +74,8 @@ pub(super) struct Piped {
     run: Shared<BoxFuture<'static, Ended>>,
     /// The call on whose result it is made, until it has ended; none for a call of a reference.
     before: Mutex<Option<Arc<Self>>>,
+    /// Among the calls on that result, from when it was first awaited until it has ended.
+    place: Mutex<Option<Place>>,
     behind: Mutex<Behind>,
     /// Whether any call on its result was sent before that was there.
     was_called: AtomicBool,
@@ -161,8 +163,8 @@ impl Piped {
                 head => (None, Some(head)),
             };
             let run = call.run(head).boxed().shared();
-            let (before, behind) = (Mutex::new(before), Mutex::default());
-            Self { method, flights, run, before, behind, was_called: AtomicBool::new(false) }
+            let (before, place, behind) = (Mutex::new(before), Mutex::default(), Mutex::default());
+            Self { method, flights, run, before, place, behind, was_called: AtomicBool::new(false) }
         })
     }
 
@@ -178,7 +180,14 @@ impl Piped {
         ended
     }
 
-    /// Takes a call on the result into their order.
+    /// Takes its place among the calls on the result that it is made on, and returns that.
+    fn take_place(self: &Arc<Self>) -> Option<u64> {
+        let before = self.before()?;
+        let mut place = self.place.lock();
+        Some(place.get_or_insert_with(|| before.enter(Arc::downgrade(self))).number)
+    }
+
+    /// A place for a call on the result, behind all that have one.
     fn enter(self: &Arc<Self>, call: Weak<Self>) -> Place {
         let mut behind = self.behind.lock();
         let number = behind.next;
@@ -235,8 +244,13 @@ impl Piped {
 
     /// Waits until it has begun, or ended, and drives it so far; those that it stands on first, so that none is driven
     /// inside of another.
-    async fn begun(&self, directly: bool) {
-        for call in self.chain(|call| call.has_begun(false)) {
+    async fn begun(self: &Arc<Self>, directly: bool) {
+        let chain = self.chain(|call| call.has_begun(false));
+        // All in this poll, the first one: whatever they wait for, they come before what is awaited later.
+        for call in chain.iter().chain([self]) {
+            call.take_place();
+        }
+        for call in chain {
             call.begin(false).await;
         }
         self.begin(directly).await;
@@ -258,7 +272,7 @@ impl Piped {
 
     /// How its result can be called before it is there: it waits until the call is on its way. `None` once the result
     /// is there, or where it comes from this process.
-    async fn flight(&self) -> Option<Arc<Flight>> {
+    async fn flight(self: &Arc<Self>) -> Option<Arc<Flight>> {
         self.begun(false).await;
         match self.flights.way() {
             Way::Over(flight) if self.run.peek().is_none() => Some(flight),
@@ -326,36 +340,44 @@ impl Making {
             None => self.go_behind().await,
         };
         // What it was made on is kept no longer.
-        let own = self.own.upgrade();
-        let before = own.as_ref().and_then(|own| own.before.lock().take());
-        drop((before, own));
+        if let Some(own) = self.own.upgrade() {
+            let (place, before) = (own.place.lock().take(), own.before.lock().take());
+            drop((place, before));
+        }
         ended
     }
 
     /// On the result of another call: by its promise, or by what that has become.
     async fn go_behind(&mut self) -> Ended {
-        let (flight, place) = {
-            let before = self.before()?;
-            let place = before.enter(self.own.clone());
-            before.begin_behind(Some(place.number), false).await;
+        let (flight, number) = {
+            let (before, number) = self.before()?;
+            before.begin_behind(Some(number), false).await;
             let flight = before.flight().await;
             if flight.is_some() {
                 before.was_called.store(true, Ordering::Release);
             }
-            (flight, place)
+            (flight, number)
         };
         // Under way it does not keep what it was made on itself: see `Drop for Piped`.
         if let Some(flight) = flight {
+            let node = flight.node.clone();
             let ended = self.go(&Head::Stub(Arc::new(Stub::of_promise(flight)))).await;
+            if self.oneway
+                && ended.is_ok()
+                && let Ok((before, _)) = self.before()
+            {
+                // Nobody waits for that one any more, and it is called on what that returns.
+                node.spawn(async move { before.run.clone().map(drop).await });
+            }
             let Err(error) = ended else { return ended };
             if !self.may_go_directly(&error) {
                 return Err(error);
             }
         }
         let referent = {
-            let before = self.before()?;
+            let (before, _) = self.before()?;
             let referent = before.result().await.map_err(|error| error.with_method(self.method.to_string()))?;
-            before.settle(&referent, Some(place.number)).await;
+            before.settle(&referent, Some(number)).await;
             referent
         };
         match Head::of(&referent, CallOptions::new()) {
@@ -364,8 +386,9 @@ impl Making {
         }
     }
 
-    fn before(&self) -> Result<Arc<Piped>, RemoteError> {
-        let before = self.own.upgrade().and_then(|own| own.before());
+    /// The call on whose result it is made, and its place among those.
+    fn before(&self) -> Result<(Arc<Piped>, u64), RemoteError> {
+        let before = self.own.upgrade().and_then(|own| Some((own.before()?, own.take_place()?)));
         before.ok_or_else(|| {
             let error = RemoteError::new(ErrorKind::Cancelled, "nobody waits for the call any more");
             error.with_certainty(Certainty::NotSent).with_method(self.method.to_string())

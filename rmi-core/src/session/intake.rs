@@ -99,6 +99,8 @@ impl<O: Clone> Session<O> {
         events: &mut Vec<Event<O>>,
     ) -> Result<(), WireError> {
         self.handle_heard(now);
+        // Since the driver has looked, a handler on another thread may have answered what calls waited for.
+        self.take_released(events);
         if let Some(filled) = intake.take_filled()
             && let Some(whole) = self.assembly.handle_filled(filled)
         {

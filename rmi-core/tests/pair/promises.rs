@@ -54,6 +54,20 @@ fn calls_of_a_promise_begin_in_order_when_its_call_is_answered() {
 }
 
 #[test]
+fn what_has_waited_begins_before_what_is_read_next() {
+    let mut pair = Pair::new();
+    let (_, promise, behind) = chain(&mut pair, &[1, 2, 3]);
+    pair.run();
+    let call = pair.b().take_call();
+    let (object, _) = Obj::new();
+    pair.b().reply_beside(call.id, b"", &[&object]);
+    pair.start(A, Start::of_promise(promise).payload([4]));
+    pair.cancel(A, behind[1]);
+    pair.run();
+    assert_eq!(pair.arrived(), [0, 1, 2, 3, 4], "the one that is cancelled had begun");
+}
+
+#[test]
 fn a_chain_of_promises_is_dispatched_one_after_the_other() {
     let mut pair = Pair::new();
     let (first, promise, _) = chain(&mut pair, &[]);

@@ -331,9 +331,14 @@ impl Side {
     }
 
     pub(crate) fn reply(&mut self, id: ServedId, payload: &[u8], references: &[&Obj]) {
+        self.reply_beside(id, payload, references);
+        self.handle_released();
+    }
+
+    /// The same by a handler on another thread: the driver has not been told yet.
+    pub(crate) fn reply_beside(&mut self, id: ServedId, payload: &[u8], references: &[&Obj]) {
         let references = references.iter().map(|&object| self.pass(object)).collect();
         self.session.reply(id, Outcome::Ok, references, &mut BytesMut::from(payload).into());
-        self.handle_released();
         self.carry_out();
     }
 
