@@ -67,6 +67,8 @@ pub use options::CallOptions;
 pub use pipeline::Promise;
 pub use remote::{CastError, Remote, WeakRemote};
 pub use streaming::{ReaderGone, StreamSender, Streaming};
+#[cfg(feature = "tls")]
+pub use transport::tls;
 
 /// What the code that `#[remote]` generates names. Not for other code: it changes without notice.
 #[doc(hidden)]

@@ -110,6 +110,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Dials and listens over TLS too, `tls://host:port`, with these certificates.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::tls::Tls) -> Self {
+        self.transport(crate::tls::TlsTransport::new(tls))
+    }
+
     /// Keeps these bounds.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

@@ -3,6 +3,8 @@
 
 mod memory;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(unix)]
 mod unix;
 

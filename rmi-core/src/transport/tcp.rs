@@ -53,7 +53,7 @@ impl TcpTransport {
 }
 
 /// Why an endpoint could not be opened.
-fn unbound(at: &Endpoint, cause: io::Error) -> io::Error {
+pub(super) fn unbound(at: &Endpoint, cause: io::Error) -> io::Error {
     let text = match cause.kind() {
         ErrorKind::AddrInUse => {
             format!("{at} is in use: stop the program that listens there, or choose another port (0 for any free one)")

@@ -1,6 +1,7 @@
 //! What holds for every transport, told as stories over each.
 
 use std::{
+    cell::OnceCell,
     future::poll_fn,
     time::{Duration, Instant},
 };
@@ -27,6 +28,13 @@ macro_rules! over_every_transport {
             async fn over_unix() {
                 let directory = Directory::new();
                 soon(super::stories::$story(directory.endpoint("socket"))).await;
+            }
+
+            #[cfg(feature = "tls")]
+            $(#[$meta])*
+            #[tokio::test]
+            async fn over_tls() {
+                soon(super::stories::$story(Endpoint::Tls { host: "127.0.0.1".into(), port: 0 })).await;
             }
 
             $(#[$meta])*
@@ -146,45 +154,44 @@ mod stories {
     pub(super) async fn both_sides_know_that_they_share_a_host(at: Endpoint) {
         let (_listener, dialler, acceptor) = connected(&at).await;
         assert!(dialler.peer().same_host() && acceptor.peer().same_host());
-        let is_tcp = at.scheme() == "tcp";
+        let is_tcp = matches!(at, Endpoint::Tcp { .. } | Endpoint::Tls { .. });
         assert_eq!(acceptor.peer().ip(), is_tcp.then_some(IpAddr::from([127, 0, 0, 1])));
     }
 
     pub(super) async fn the_endpoint_of_a_listener_can_be_dialled(at: Endpoint) {
-        let listener = Transports::default().listen(&at).await.unwrap();
+        let listener = listen(&at).await.unwrap();
         let real = listener.endpoint();
-        if let Endpoint::Tcp { port, .. } = real {
+        if let Endpoint::Tcp { port, .. } | Endpoint::Tls { port, .. } = real {
             assert_ne!(port, 0);
         } else {
             assert_eq!(real.to_string(), at.to_string());
         }
-        let (dialled, accepted) = tokio::join!(dial(&real), listener.accept());
-        dialled.unwrap();
-        accepted.unwrap();
+        met(&real, &*listener).await;
     }
 
     pub(super) async fn a_listener_keeps_its_endpoint_to_itself_until_dropped(at: Endpoint) {
-        let first = Transports::default().listen(&at).await.unwrap();
+        let first = listen(&at).await.unwrap();
         let at = first.endpoint();
-        let refused = Transports::default().listen(&at).await.unwrap_err();
+        let refused = listen(&at).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
         assert!(refused.to_string().starts_with(&format!("{at} is in use")), "{refused}");
-        dial(&at).await.expect("the second attempt has not harmed the first listener");
+        // The second attempt has not harmed the first listener.
+        met(&at, &*first).await;
         drop(first);
         let refused = dial(&at).await.unwrap_err();
         assert!(refused.to_string().starts_with(&format!("nobody listens at {at}")), "{refused}");
-        Transports::default().listen(&at).await.unwrap();
+        listen(&at).await.unwrap();
     }
 
     pub(super) async fn accept_given_up_loses_no_peer(at: Endpoint) {
-        let listener = Transports::default().listen(&at).await.unwrap();
+        let listener = listen(&at).await.unwrap();
         let mut given_up = listener.accept();
         let pending = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending())).await;
         assert!(pending);
         drop(given_up);
-        let dialler = dial(&listener.endpoint()).await.unwrap();
+        let (dialler, acceptor) = met(&listener.endpoint(), &*listener).await;
         write_all(&*dialler, b"here").await;
-        assert_eq!(read_exactly(&*listener.accept().await.unwrap(), 4).await, b"here");
+        assert_eq!(read_exactly(&*acceptor, 4).await, b"here");
     }
 }
 
@@ -314,19 +321,51 @@ impl Drop for Directory {
 }
 
 pub(super) async fn listen(at: &Endpoint) -> io::Result<Box<dyn Listener>> {
-    Transports::default().listen(at).await
+    transports().listen(at).await
 }
 
 pub(super) async fn dial(to: &Endpoint) -> io::Result<Arc<dyn Socket>> {
-    Transports::default().dial(to).await
+    transports().dial(to).await
 }
 
 /// A listener, the dialler's end and the acceptor's end.
 pub(super) async fn connected(at: &Endpoint) -> (Box<dyn Listener>, Arc<dyn Socket>, Arc<dyn Socket>) {
     let listener = listen(at).await.unwrap();
     let to = listener.endpoint();
-    let (dialler, acceptor) = soon(async { tokio::join!(dial(&to), listener.accept()) }).await;
-    (listener, dialler.unwrap(), acceptor.unwrap())
+    let (dialler, acceptor) = soon(met(&to, &*listener)).await;
+    (listener, dialler, acceptor)
+}
+
+/// Both ends of a new stream. The acceptor's is read from meanwhile, as a node does: TLS shakes hands so.
+async fn met(to: &Endpoint, listener: &dyn Listener) -> (Arc<dyn Socket>, Arc<dyn Socket>) {
+    let accepted = OnceCell::new();
+    let accepting = async {
+        let socket = listener.accept().await.unwrap();
+        let socket = accepted.get_or_init(|| socket);
+        loop {
+            poll_fn(|cx| socket.poll_read_ready(cx)).await.unwrap();
+            let refused = socket.try_read(&mut BytesMut::new(), 0);
+            assert!(matches!(&refused, Err(error) if error.kind() == ErrorKind::WouldBlock), "{refused:?}");
+        }
+    };
+    let dialler = tokio::select! {
+        biased;
+        () = accepting => unreachable!("it goes on"),
+        dialler = dial(to) => dialler.unwrap(),
+    };
+    let acceptor = match accepted.into_inner() {
+        Some(acceptor) => acceptor,
+        None => listener.accept().await.unwrap(),
+    };
+    (dialler, acceptor)
+}
+
+fn transports() -> Transports {
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "for TLS"))]
+    let mut transports = Transports::default();
+    #[cfg(feature = "tls")]
+    transports.add(tls::TlsTransport::new(tls::tests::of_this_host()));
+    transports
 }
 
 async fn ready_to_write(socket: &dyn Socket) {
