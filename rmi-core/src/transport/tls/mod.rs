@@ -287,6 +287,8 @@ impl TlsBuilder {
         };
         let mut config = config.with_single_cert(chain, key).map_err(unusable(&place))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // Links last: a session of TLS is never taken up again, and what it would need is not sent.
+        config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 

@@ -107,6 +107,20 @@ impl TlsSocket {
         Ok(())
     }
 
+    /// The same, and waits for room; an error of the network is left to who writes.
+    fn poll_flush(&self, state: &mut State, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while state.connection.wants_write() {
+            match self.stream.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+            if self.flush(state).is_err() {
+                break;
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
     fn explained(&self, trouble: &Trouble) -> io::Error {
         let peer = self.dialled.clone().unwrap_or_else(|| self.peer.to_string());
         explained(trouble.as_io(), trouble.explain(&peer))
@@ -141,17 +155,9 @@ impl Socket for TlsSocket {
         if state.is_agreed && state.can_be_read() {
             return Poll::Ready(Ok(()));
         }
-        // What TLS has left to say goes when there is room, whether or not anybody writes.
-        while state.connection.wants_write() {
-            match self.stream.poll_write_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => break,
-            }
-            if self.flush(&mut state).is_err() {
-                // The read that follows finds the stream at its end.
-                break;
-            }
-        }
+        // What is left goes when there is room, whether or not anybody writes. Where it cannot, the read that
+        // follows finds the stream at its end.
+        let _ = self.poll_flush(&mut state, cx)?;
         drop(state);
         self.stream.poll_read_ready(cx)
     }
@@ -170,7 +176,11 @@ impl Socket for TlsSocket {
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_write_ready(cx)
+        let mut state = self.state.lock();
+        match self.poll_flush(&mut state, cx)? {
+            Poll::Ready(()) => self.stream.poll_write_ready(cx),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

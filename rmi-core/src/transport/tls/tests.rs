@@ -4,8 +4,9 @@ use std::{future::poll_fn, sync::OnceLock, time::Duration};
 
 use bytes::BytesMut;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 
 use super::*;
@@ -32,6 +33,8 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another of the same name would have signed wrongly, instead of being unknown.
+        params.distinguished_name.push(DnType::CommonName, uuid::Uuid::new_v4().to_string());
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -164,7 +167,11 @@ async fn a_server_whose_certificate_is_wrong_is_not_spoken_to() {
     let expired = Paper { years: (2020, 2021), ..Paper::default() };
     failed(meet_over_tls(of(expired), client()).await, "has expired", "has expired: have it renewed");
     let early = Paper { years: (3999, 4000), ..Paper::default() };
-    failed(meet_over_tls(of(early), client()).await, "expired, or is not valid yet", "is not valid yet: compare the clocks");
+    failed(
+        meet_over_tls(of(early), client()).await,
+        "expired, or is not valid yet",
+        "is not valid yet: compare the clocks",
+    );
     let named = Paper { name: "bank.example", ..Paper::default() };
     failed(meet_over_tls(of(named), client()).await, "does not believe", "bank.example; dial it by one of these");
     let strange = other.identity(Paper::default());

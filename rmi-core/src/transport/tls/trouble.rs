@@ -47,20 +47,24 @@ impl Trouble {
 
 fn explain_certificate(peer: &str, error: &CertificateError) -> String {
     use CertificateError::{
-        Expired, ExpiredContext, InvalidPurpose, InvalidPurposeContext, NotValidForName, NotValidForNameContext,
-        NotValidYet, NotValidYetContext, Revoked, UnknownIssuer, UnknownRevocationStatus,
+        BadSignature, Expired, ExpiredContext, InvalidPurpose, InvalidPurposeContext, NotValidForName,
+        NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked, UnknownIssuer, UnknownRevocationStatus,
     };
     match error {
         Expired | ExpiredContext { .. } => format!("the certificate of {peer} has expired: have it renewed"),
         NotValidYet | NotValidYetContext { .. } => {
             format!("the certificate of {peer} is not valid yet: compare the clocks of both hosts")
         }
-        UnknownIssuer => {
-            format!("the certificate of {peer} is signed by nobody whom this node believes: name its authority as a root")
+        UnknownIssuer | BadSignature => {
+            format!(
+                "the certificate of {peer} is signed by nobody whom this node believes: name its authority as a root"
+            )
         }
         NotValidForName => format!("the certificate of {peer} is for another name"),
         NotValidForNameContext { presented, .. } => {
-            let names = presented.join(", ");
+            // They come as `DnsName("bank.example")`.
+            let bare = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
+            let names = bare.collect::<Vec<_>>().join(", ");
             format!("the certificate of {peer} is for another name: it is for {names}; dial it by one of these")
         }
         Revoked => format!("the certificate of {peer} has been revoked"),
