@@ -295,9 +295,10 @@ pub use rmi_core::endpoint::{Endpoint, EndpointError};
 pub use rmi_core::interface::{ImplementedBy, Interface};
 pub use rmi_core::transport;
 pub use rmi_core::{
-    AnyRemote, Balance, CallOptions, CastError, Certainty, Context, DialPolicy, ErrorKind, Interceptor, Invocation,
-    Limits, Next, Node, NodeBuilder, NodeError, NodeId, NodeStats, ObjectId, Promise, ReaderGone, RelayPolicy, Remote,
-    RemoteError, Reply, Result, Side, StreamSender, Streaming, WeakRemote, async_trait,
+    Access, AnyRemote, Authenticator, Authorizer, Balance, CallOptions, CastError, Certainty, Context, Credentials,
+    DialPolicy, ErrorKind, Interceptor, Invocation, Limits, Next, Node, NodeBuilder, NodeError, NodeId, NodeStats,
+    ObjectId, Policy, PolicyError, Principal, Promise, ReaderGone, RelayPolicy, Remote, RemoteError, Reply, Result,
+    Side, StreamSender, Streaming, WeakRemote, async_trait,
 };
 pub use rmi_macros::remote;
 pub use rmi_registry::{

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use crate::{
     connection::Served,
     id::NodeId,
+    principal::Principal,
     skeleton::{Handler, Line},
     time::Time,
     transport::PeerAddr,
+    trust::Access,
     wire::Extras,
 };
 
@@ -104,6 +106,24 @@ impl Context {
         self.current.line.link.peer_addr()
     }
 
+    /// Who the caller is, as far as it has proved it.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        self.current.line.link.principal()
+    }
+
+    /// Whether the caller may do this with this name, by the node's [`Authorizer`](crate::Authorizer); `None` where it
+    /// has none. For services that have names.
+    #[must_use]
+    pub fn may_name(&self, interface: &str, method: &str, name: &str) -> Option<bool> {
+        let Line { link, node } = &*self.current.line;
+        let authorizer = node.trust().authorizer.as_ref()?;
+        let (principal, peer_addr) = (link.principal(), &link.peer_addr());
+        let (peer, object, service) = (link.peer().node, None, None);
+        let access = Access { principal, peer, peer_addr, interface, method, object, service };
+        Some(authorizer.may_name(&access, name))
+    }
+
     /// The time that the caller still waits; `None` where it waits for ever, and in a
     /// `#[remote(detached)]` method, which does not end with it.
     #[must_use]
@@ -142,6 +162,7 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("peer", &self.peer())
             .field("peer_addr", &self.peer_addr())
+            .field("principal", self.principal())
             .field("time_left", &self.time_left())
             .field("depth", &self.depth())
             .finish()

@@ -308,9 +308,27 @@ pub fn interfaces() -> impl Iterator<Item = &'static InterfaceDescriptor> {
 
 /// The method of this id, of any interface of this program.
 pub(crate) fn method(id: MethodId) -> Option<&'static Method> {
-    static METHODS: OnceLock<hashbrown::HashMap<MethodId, &'static Method>> = OnceLock::new();
-    let all = || interfaces().flat_map(|interface| interface.methods).map(|method| (method.id, method)).collect();
-    METHODS.get_or_init(all).get(&id).copied()
+    known(id).map(|known| known.method)
+}
+
+/// The names of its interface and of itself.
+pub(crate) fn named(id: MethodId) -> Option<(&'static str, &'static str)> {
+    known(id).map(|known| (known.interface.as_str(), known.method.name))
+}
+
+/// A method of this program.
+struct Known {
+    method: &'static Method,
+    interface: String,
+}
+
+fn known(id: MethodId) -> Option<&'static Known> {
+    static METHODS: OnceLock<hashbrown::HashMap<MethodId, Known>> = OnceLock::new();
+    let all = || {
+        let methods = interfaces().flat_map(|interface| interface.methods);
+        methods.map(|method| (method.id, Known { method, interface: method.interface.to_string() })).collect()
+    };
+    METHODS.get_or_init(all).get(&id)
 }
 
 /// Two interfaces of this program that have one name, if there are any: a peer could not tell

@@ -11,6 +11,7 @@ pub mod id;
 pub mod limits;
 #[doc(hidden)]
 pub mod plant;
+pub mod principal;
 mod sync;
 pub mod time;
 
@@ -51,6 +52,7 @@ mod retry;
 pub mod skeleton;
 mod streaming;
 pub mod stub;
+mod trust;
 
 pub use any::AnyRemote;
 /// For implementations of [`Interceptor`].
@@ -65,10 +67,12 @@ pub use named::Resolve;
 pub use node::{DialPolicy, Node, NodeBuilder, NodeError, NodeStats, RelayPolicy};
 pub use options::CallOptions;
 pub use pipeline::Promise;
+pub use principal::Principal;
 pub use remote::{CastError, Remote, WeakRemote};
 pub use streaming::{ReaderGone, StreamSender, Streaming};
 #[cfg(feature = "tls")]
 pub use transport::tls;
+pub use trust::{Access, Authenticator, Authorizer, Credentials, Policy, PolicyError};
 
 /// What the code that `#[remote]` generates names. Not for other code: it changes without notice.
 #[doc(hidden)]

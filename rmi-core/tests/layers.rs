@@ -11,7 +11,7 @@ use std::{
 
 /// The layers from below; every module that is not named is of the layer above them all.
 const LAYERS: [&[&str]; 4] = [
-    &["endpoint", "error", "id", "limits", "memory", "plant", "sync", "time"],
+    &["endpoint", "error", "id", "limits", "memory", "plant", "principal", "sync", "time"],
     &["wire"],
     &["object", "session"],
     &["connection", "transport"],

@@ -48,19 +48,18 @@ pub enum RegistryError {
         /// The registry's URL.
         registry: String,
     },
-    /// The registry takes changes only from its own host.
-    #[error(
-        "{name:?} may be changed only from the registry's own host{}, and this came from {peer}; run the server on \
-         that host, or start a registry beside the server",
-        at(registry)
-    )]
+    /// The caller may not do this with the name.
+    #[error("{}", why_denied(name, peer, registry, denied.as_deref()))]
     AccessDenied {
-        /// The name that was to be changed.
+        /// The name, or the beginning of the names to be listed.
         name: String,
-        /// The address from which the registry saw the call come.
+        /// The caller as the registry knows it: who it is, and the address that it was seen at.
         peer: String,
         /// The registry's URL.
         registry: String,
+        /// What the registry's policy forbids, such as `bind`; `None` where it has none, and takes changes only from
+        /// its own host.
+        denied: Option<String>,
     },
     /// The call itself failed.
     #[error(transparent)]
@@ -139,6 +138,19 @@ fn at(registry: &str) -> String {
     if registry.is_empty() { String::new() } else { format!(" at {registry}") }
 }
 
+fn why_denied(name: &str, peer: &str, registry: &str, denied: Option<&str>) -> String {
+    let at = at(registry);
+    match denied {
+        Some(deed) => {
+            format!("the policy of the registry{at} does not let {peer} {deed} {name:?}; have a rule added for it")
+        }
+        None => format!(
+            "{name:?} may be changed only from the registry's own host{at}, and this came from {peer}; run the server \
+             on that host, or start a registry beside the server"
+        ),
+    }
+}
+
 fn list(interfaces: &[String]) -> String {
     if interfaces.is_empty() { "no interface known here".into() } else { interfaces.join(", ") }
 }
@@ -169,6 +181,7 @@ mod tests {
                 name: name.clone(),
                 peer: "10.0.0.7:4242".into(),
                 registry: registry.clone(),
+                denied: None,
             },
             RegistryError::Remote(RemoteError::new(ErrorKind::Unreachable, "no answer")),
             RegistryError::InvalidUrl { url: "x".into(), reason: "it is short".into() },
@@ -206,6 +219,21 @@ mod tests {
                 "\"bank\" at rmi://h:1099 has 256 members and takes no more; let some leave, or join under another name",
             ]
         );
+    }
+
+    #[test]
+    fn a_policy_is_told_apart_from_the_rule_of_the_host() {
+        let denied = |registry: &str| RegistryError::AccessDenied {
+            name: "bank".into(),
+            peer: "cert:eve".into(),
+            registry: registry.into(),
+            denied: Some("bind".into()),
+        };
+        assert_eq!(
+            denied("rmis://h:1099").to_string(),
+            "the policy of the registry at rmis://h:1099 does not let cert:eve bind \"bank\"; have a rule added for it"
+        );
+        assert!(denied("").to_string().starts_with("the policy of the registry does not let"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Ledger {
     /// that it stands for are lost.
     pub(crate) fn join(&mut self, offer: &Offer<'_>, now: Instant) -> Result<Option<Holding>, Refused> {
         let current = self.table.get(offer.name.as_str());
-        let is_lost = current.is_none_or(|current| !current.is_connected());
+        let is_lost = current.is_none_or(|current| current.may_be_taken_by(offer.owner.as_ref()));
         let joined = match current {
             Some(Holding::Group(_)) => match self.admit(offer) {
                 // Servers that were started anew with other interfaces.

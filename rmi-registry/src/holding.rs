@@ -1,6 +1,6 @@
 //! What a name stands for: one object that is bound to it, or those that are joined under it.
 
-use rmi_core::{AnyRemote, NodeId};
+use rmi_core::{AnyRemote, NodeId, Principal};
 use tokio::task::AbortHandle;
 
 use crate::{
@@ -19,6 +19,8 @@ pub(crate) struct Binding {
     pub(crate) stamp: Stamp,
     /// The node that bound it; `None` for this process.
     pub(crate) by: Option<NodeId>,
+    /// Who that is, where the registry tells callers apart.
+    pub(crate) owner: Option<Principal>,
     pub(crate) generation: Generation,
     /// Waits for the end of the object.
     pub(crate) guard: AbortHandle,
@@ -50,6 +52,11 @@ impl Holding {
     /// Whether the link to the owner is there, of any one of a group.
     pub(crate) fn is_connected(&self) -> bool {
         self.bindings().iter().any(|binding| binding.object.is_connected())
+    }
+
+    /// Whether a name may be taken from it without a word: its owners are lost, and are who takes it now.
+    pub(crate) fn may_be_taken_by(&self, owner: Option<&Principal>) -> bool {
+        !self.is_connected() && self.bindings().iter().all(|binding| binding.owner.as_ref() == owner)
     }
 
     /// When the newest of it was bound.

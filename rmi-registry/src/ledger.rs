@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use rmi_core::{AnyRemote, NodeId, ObjectId};
+use rmi_core::{AnyRemote, NodeId, ObjectId, Principal};
 
 use crate::{
     holding::{Binding, Holding},
@@ -26,6 +26,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) object: &'a AnyRemote,
     pub(crate) stamp: Stamp,
     pub(crate) by: Option<NodeId>,
+    pub(crate) owner: Option<Principal>,
     /// Makes it.
     pub(crate) binding: &'a dyn Fn(Generation) -> Binding,
 }
@@ -66,7 +67,7 @@ impl Ledger {
     pub(crate) fn bind(&mut self, offer: &Offer<'_>) -> Result<Option<Holding>, Refused> {
         match self.table.get(offer.name.as_str()) {
             Some(Holding::One(current)) if current.stamp == offer.stamp => Ok(None),
-            Some(current) if current.is_connected() => Err(Refused::Taken),
+            Some(current) if !current.may_be_taken_by(offer.owner.as_ref()) => Err(Refused::Taken),
             Some(_) | None => self.rebind(offer),
         }
     }
@@ -219,13 +220,14 @@ pub(crate) mod tests {
         ) -> R {
             let (name, by, stamp) = (name(), self.nodes[node], Stamp::at(stamp));
             let binding = |generation| Binding {
+                owner: None,
                 object: object.clone(),
                 stamp,
                 by,
                 generation,
                 guard: tokio::spawn(std::future::pending::<()>()).abort_handle(),
             };
-            way(&mut self.ledger, &Offer { name: &name, object, stamp, by, binding: &binding })
+            way(&mut self.ledger, &Offer { name: &name, object, stamp, by, owner: None, binding: &binding })
         }
 
         pub(crate) fn restore(&mut self, node: usize, stamp: u64) -> Fate {

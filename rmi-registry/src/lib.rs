@@ -77,6 +77,12 @@
 //! Everybody who reaches the registry may look names up and list them, and whoever holds a
 //! reference may call the object. Names are changed only from the registry's own host, judged by
 //! the address of the caller's socket: a proxy or a tunnel on that host defeats this.
+//!
+//! A registry on a network that is not to be trusted listens at `rmis://` and has a policy
+//! ([`RegistryServerBuilder::authorizer`], or `rmiregistry --tls-clients --policy`). It is asked for the interface
+//! `rmi.Registry` and the methods `bind`, `rebind`, `unbind`, `join`, `leave`, `lookup` (also to watch one name) and
+//! `list` (also to watch many), first for the call and then for the name, or for the beginning of the names to list.
+//! A name whose server is lost is then taken over only by who bound it.
 
 mod backoff;
 mod binder;
@@ -93,6 +99,7 @@ mod names;
 mod picture;
 mod places;
 mod removed;
+mod rights;
 mod server;
 mod service;
 mod stamp;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rmi_core::{AnyRemote, Context, ErrorKind, NodeId, Remote, RemoteError, transport::PeerAddr};
+use rmi_core::{AnyRemote, Context, ErrorKind, NodeId, Remote, RemoteError};
 use rmi_macros::remote;
 use tracing::{debug, info};
 
@@ -15,6 +15,7 @@ use crate::{
     holding::{Binding, Holding, MEMBERS_MAX},
     ledger::{Ledger, Offer},
     name::Name,
+    rights::{Right, binder, permit},
     service::{
         Attendance, Claim, Deed, Entry, Fate, Found, Mark, NameService, PAGE_LEN_MAX, Page, Reconciled, Subscribed,
         Subscription, Watcher,
@@ -57,7 +58,14 @@ impl Names {
                 info!(name = %lost, %cause, "a name goes with its server");
             }
         });
-        Binding { object: object.clone(), stamp, by: caller(), generation, guard: guard.abort_handle() }
+        Binding {
+            object: object.clone(),
+            stamp,
+            by: caller(),
+            owner: binder(),
+            generation,
+            guard: guard.abort_handle(),
+        }
     }
 
     /// Makes a binding by one of the ledger's ways.
@@ -71,14 +79,21 @@ impl Names {
         let by = caller();
         let binding = |generation| self.guarded(name, object, stamp, generation);
         let mut ledger = self.ledger.lock();
-        let outcome = way(&mut ledger, &Offer { name, object, stamp, by, binding: &binding });
+        let outcome = way(&mut ledger, &Offer { name, object, stamp, by, owner: binder(), binding: &binding });
         (outcome, ledger.mark(by))
     }
 
     fn reconcile_one(&self, claim: Claim) -> Result<Fate, RegistryError> {
         let now = Instant::now();
         let Claim { name, deed, stamp } = claim;
-        let name = changeable(name)?;
+        let rights: &[Right] = match &deed {
+            // Whichever way it was bound.
+            Deed::Bind(_) => &[Right::Bind, Right::Rebind],
+            Deed::Join(_) => &[Right::Join],
+            Deed::Unbind => &[Right::Unbind],
+            Deed::Leave(_) => &[Right::Leave],
+        };
+        let name = changeable(rights, name)?;
         let (fate, replaced) = match deed {
             Deed::Bind(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore(offer, now)).0,
             Deed::Join(object) => self.offer(&name, &object, stamp, |ledger, offer| ledger.restore_join(offer, now)).0,
@@ -94,7 +109,7 @@ impl Names {
 #[remote]
 impl NameService for Names {
     async fn bind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
-        let name = changeable(name)?;
+        let name = changeable(&[Right::Bind], name)?;
         let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::bind);
         let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
         info!(%name, from_lost = replaced.is_some(), "bound");
@@ -102,7 +117,7 @@ impl NameService for Names {
     }
 
     async fn rebind(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
-        let name = changeable(name)?;
+        let name = changeable(&[Right::Rebind], name)?;
         let (outcome, mark) = self.offer(&name, &object, stamp, Ledger::rebind);
         let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
         info!(%name, replaced = replaced.is_some(), "bound anew");
@@ -110,7 +125,7 @@ impl NameService for Names {
     }
 
     async fn join(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<Mark, RegistryError> {
-        let (name, now) = (changeable(name)?, Instant::now());
+        let (name, now) = (changeable(&[Right::Join], name)?, Instant::now());
         let (outcome, mark) = self.offer(&name, &object, stamp, |ledger, offer| ledger.join(offer, now));
         let replaced = outcome.map_err(|refused| refusal(refused, &name, &object))?;
         info!(%name, object = %object.id(), replaced = replaced.is_some(), "joined");
@@ -118,14 +133,14 @@ impl NameService for Names {
     }
 
     async fn leave(&self, name: String, object: AnyRemote, stamp: Stamp) -> Result<(), RegistryError> {
-        let name = changeable(name)?;
+        let name = changeable(&[Right::Leave], name)?;
         let gone = self.ledger.lock().leave(&name, &object, stamp, caller(), Instant::now());
         info!(%name, object = %object.id(), was_member = gone.is_some(), "left");
         Ok(())
     }
 
     async fn unbind(&self, name: String, stamp: Stamp) -> Result<(), RegistryError> {
-        let name = changeable(name)?;
+        let name = changeable(&[Right::Unbind], name)?;
         let freed = self.ledger.lock().unbind(&name, stamp, caller(), Instant::now());
         if freed.is_none() {
             return Err(not_bound(name.to_string()));
@@ -135,12 +150,14 @@ impl NameService for Names {
     }
 
     async fn lookup(&self, name: String) -> Result<AnyRemote, RegistryError> {
+        permit(&[Right::Lookup], &name)?;
         let found = self.ledger.lock().table.get(&name).and_then(|holding| holding.any().cloned());
         debug!(?name, found = found.is_some(), "looked up");
         found.ok_or_else(|| not_bound(name))
     }
 
     async fn find(&self, name: String) -> Result<Found, RegistryError> {
+        permit(&[Right::Lookup], &name)?;
         let found = self.ledger.lock().table.get(&name).map(|holding| match holding {
             Holding::One(binding) => Found::One(binding.object.clone()),
             Holding::Group(members) => Found::Group(members.iter().map(|member| member.object.clone()).collect()),
@@ -150,6 +167,7 @@ impl NameService for Names {
     }
 
     async fn list(&self, prefix: String, after: Option<String>, limit: u32) -> Result<Page, RegistryError> {
+        permit(&[Right::List], &prefix)?;
         let limit = usize::try_from(limit.clamp(1, PAGE_LEN_MAX)).unwrap_or(usize::MAX);
         let ledger = self.ledger.lock();
         let Slice { bindings, more } = ledger.table.slice(&prefix, after.as_deref(), limit);
@@ -173,10 +191,12 @@ impl NameService for Names {
     }
 
     async fn watch(&self, prefix: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
+        permit(&[Right::List], &prefix)?;
         self.subscribe(Scope::Below(prefix), watcher)
     }
 
     async fn watch_name(&self, name: String, watcher: Remote<dyn Watcher>) -> Result<Subscribed, RegistryError> {
+        permit(&[Right::Lookup], &name)?;
         self.subscribe(Scope::Just(name), watcher)
     }
 }
@@ -248,21 +268,10 @@ fn caller() -> Option<NodeId> {
     Context::current().map(|context| context.peer())
 }
 
-/// The name `text`, if the caller may change what it is bound to.
-fn changeable(text: String) -> Result<Name, RegistryError> {
-    // Without a context the call comes from this process.
-    if let Some(context) = Context::current() {
-        permit(&text, &context.peer_addr())?;
-    }
+/// The name `text`, if the caller may change what it is bound to by one of these.
+fn changeable(rights: &[Right], text: String) -> Result<Name, RegistryError> {
+    permit(rights, &text)?;
     Name::new(text.as_str()).map_err(|reason| RegistryError::InvalidName { name: text, reason })
-}
-
-fn permit(name: &str, peer: &PeerAddr) -> Result<(), RegistryError> {
-    if peer.same_host() {
-        return Ok(());
-    }
-    info!(?name, %peer, "a change from another host is refused");
-    Err(RegistryError::AccessDenied { name: name.to_owned(), peer: peer.to_string(), registry: String::new() })
 }
 
 fn not_bound(name: String) -> RegistryError {
@@ -283,32 +292,6 @@ fn refusal(refused: Refused, name: &Name, object: &AnyRemote) -> RegistryError {
         Refused::Full => {
             let message = format!("the registry holds {NAMES_MAX} names and takes no more; unbind some");
             RemoteError::new(ErrorKind::Overloaded, message).into()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-
-    #[test]
-    fn names_are_changed_only_from_the_same_host() {
-        let seen = |peer: &str, own: &str| PeerAddr::tcp(peer.parse::<SocketAddr>().unwrap(), own.parse().unwrap());
-        for same in [
-            seen("127.0.0.1:7", "127.0.0.1"),
-            seen("10.0.0.1:7", "10.0.0.1"),
-            seen("[::ffff:10.0.0.1]:7", "10.0.0.1"),
-            PeerAddr::Unix,
-            PeerAddr::Memory,
-        ] {
-            permit("a", &same).unwrap();
-        }
-        for other in [seen("10.0.0.2:7", "10.0.0.1"), PeerAddr::Other("by pigeon".into())] {
-            let error = permit("a", &other).unwrap_err();
-            let RegistryError::AccessDenied { name, peer, .. } = &error else { panic!("{error:?}") };
-            assert_eq!((name.as_str(), peer), ("a", &other.to_string()));
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{error::Error, time::Duration};
 
-use rmi_core::{Node, Remote};
+use rmi_core::{Authorizer, Node, NodeBuilder, Remote};
 use tokio::runtime::Handle;
 
 use crate::{
     error::RegistryError,
     names::Names,
+    rights::ByRight,
     service::{NameService, SERVICE},
     url::RegistryUrl,
 };
@@ -99,10 +100,11 @@ pub struct RegistryServerBuilder {
     listen: Vec<String>,
     lease: Option<Duration>,
     node: Option<Node>,
+    node_builder: Option<NodeBuilder>,
 }
 
 impl RegistryServerBuilder {
-    /// Listens at `url` too: `rmi://host:port` (port 0 takes any free one), or the URL of an
+    /// Listens at `url` too: `rmi://host:port` (port 0 takes any free one), over TLS `rmis://`, or the URL of an
     /// endpoint such as `unix:///run/registry.sock` or `mem://names`.
     pub fn listen(mut self, url: impl Into<String>) -> Self {
         self.listen.push(url.into());
@@ -114,6 +116,25 @@ impl RegistryServerBuilder {
     /// lost server last is told by the lease of the server's own node.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
+        self
+    }
+
+    /// Starts its own node from this, which may have certificates, limits or an
+    /// [`Authenticator`](rmi_core::Authenticator); before [`authorizer`](Self::authorizer).
+    pub fn node_builder(mut self, builder: NodeBuilder) -> Self {
+        self.node_builder = Some(builder);
+        self
+    }
+
+    /// Decides who may do what with which name, in place of the rule that all may look up and this host may bind; and
+    /// which calls the node takes. It is asked for the interface `rmi.Registry` and the methods `bind`, `rebind`,
+    /// `unbind`, `join`, `leave`, `lookup` and `list`, whatever the registry calls them by.
+    ///
+    /// The authorizer of a node that is given with [`node`](Self::node) is asked for the registry's own methods, and
+    /// then for names likewise.
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        let builder = self.node_builder.take().unwrap_or_else(Node::builder);
+        self.node_builder = Some(builder.authorizer(ByRight(authorizer)));
         self
     }
 
@@ -141,15 +162,15 @@ impl RegistryServerBuilder {
 
     async fn started_node(self) -> Result<Node, RegistryError> {
         if let Some(node) = self.node {
-            if !self.listen.is_empty() || self.lease.is_some() {
-                return Err(not_started("the node given has its own endpoints and lease; leave out listen and lease"));
+            if !self.listen.is_empty() || self.lease.is_some() || self.node_builder.is_some() {
+                return Err(not_started("the node given has its own endpoints, lease and authorizer; leave those out"));
             }
             if node.endpoints().is_empty() {
                 return Err(not_started("the node given listens nowhere; start it with Node::builder().listen(url)"));
             }
             return Ok(node);
         }
-        let mut builder = Node::builder();
+        let mut builder = self.node_builder.unwrap_or_else(Node::builder);
         if let Some(lease) = self.lease {
             builder = builder.lease(lease);
         }

@@ -11,6 +11,10 @@ use crate::{error::RegistryError, stamp::Stamp};
 /// The name of the service that a registry is at its node.
 pub(crate) const SERVICE: &str = "registry";
 
+/// The interfaces of a registry's own objects.
+pub(crate) const INTERFACE: &str = "rmi.Registry";
+pub(crate) const SUBSCRIPTION: &str = "rmi.RegistrySubscription";
+
 /// How many entries a page holds at most.
 pub(crate) const PAGE_LEN_MAX: u32 = 1000;
 

@@ -1,7 +1,7 @@
-//! Where a registry is, and a name in it: `rmi://host:port/name`, or a plain endpoint URL.
+//! Where a registry is, and a name in it: `rmi://host:port/name`, over TLS `rmis://`, or a plain endpoint URL.
 //!
 //! ```text
-//! url   = "rmi" ["s"] "://" place *("," place) ["/" name]  |  endpoint URL (tcp, unix, mem, ..)
+//! url   = "rmi" ["s"] "://" place *("," place) ["/" name]  |  endpoint URL (tcp, tls, unix, mem, ..)
 //! place = host [":" port]            host = DNS name | IPv4 | "[" IPv6 "]"        port = 0..65535
 //! name  = all after the first "/", percent-decoded
 //! ```
@@ -26,12 +26,14 @@ pub(crate) struct RegistryUrl {
 impl RegistryUrl {
     /// The URL under which a registry that listens at `endpoint` is found from its own host: the
     /// loopback address stands for a wildcard one.
-    pub(crate) fn on_this_host(endpoint: Endpoint) -> Self {
-        let endpoint = match endpoint {
-            Endpoint::Tcp { host, port } if host == "0.0.0.0" => Endpoint::Tcp { host: "127.0.0.1".into(), port },
-            Endpoint::Tcp { host, port } if host == "::" => Endpoint::Tcp { host: "::1".into(), port },
-            endpoint => endpoint,
-        };
+    pub(crate) fn on_this_host(mut endpoint: Endpoint) -> Self {
+        if let Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } = &mut endpoint {
+            match host.as_str() {
+                "0.0.0.0" => "127.0.0.1".clone_into(host),
+                "::" => "::1".clone_into(host),
+                _ => {}
+            }
+        }
         Self { endpoints: vec![endpoint], name: None }
     }
 
@@ -55,8 +57,9 @@ impl RegistryUrl {
 
     /// The endpoints to dial, each with the URL of the registry there.
     pub(crate) fn dialled(&self) -> Result<Vec<(String, Endpoint)>, RegistryError> {
-        self.check_transport()?;
-        if self.endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp { port: 0, .. })) {
+        let is_any =
+            |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. });
+        if self.endpoints.iter().any(is_any) {
             return Err(self.invalid("port 0 means any free port and is only for listening; name the registry's port"));
         }
         let alone = |endpoint: &Endpoint| Self { endpoints: vec![endpoint.clone()], name: None }.to_string();
@@ -75,17 +78,9 @@ impl RegistryUrl {
         if let Some(name) = &self.name {
             return Err(self.invalid(format!("a registry listens without a name; leave out /{name}")));
         }
-        self.check_transport()?;
         match self.endpoints.as_slice() {
             [endpoint] => Ok(endpoint.clone()),
             _ => Err(self.invalid("each place to listen at takes a URL of its own; give them one by one")),
-        }
-    }
-
-    fn check_transport(&self) -> Result<(), RegistryError> {
-        match self.endpoints.first() {
-            Some(Endpoint::Tls { .. }) => Err(self.invalid("TLS is not supported yet; write rmi://")),
-            _ => Ok(()),
         }
     }
 
@@ -133,21 +128,24 @@ fn parse(url: &str) -> Result<RegistryUrl, Fault> {
         let example = if example.is_empty() { "localhost/name" } else { example };
         return Err(Fault::Url(format!("it has no scheme; write rmi://{example}")));
     };
-    let transport = match scheme.to_ascii_lowercase().as_str() {
-        "rmi" => "tcp",
-        "rmis" => "tls",
+    let (transport, scheme) = match scheme.to_ascii_lowercase().as_str() {
+        "rmi" => ("tcp", "rmi"),
+        "rmis" => ("tls", "rmis"),
         "tcp" | "tls" | "unix" | "mem" => {
             let endpoint = url.parse().map_err(|error: EndpointError| Fault::Url(error.to_string()))?;
             return Ok(RegistryUrl { endpoints: vec![endpoint], name: None });
         }
-        _ => return Err(Fault::Url(format!("a registry's URL begins with rmi://, not with {scheme}://"))),
+        _ => {
+            let problem = format!("a registry's URL begins with rmi:// or rmis://, not with {scheme}://");
+            return Err(Fault::Url(problem));
+        }
     };
     let (places, name) = match rest.split_once('/') {
         Some((places, name)) if !name.is_empty() => (places, Some(name)),
         Some((places, _)) => (places, None),
         None => (rest, None),
     };
-    let endpoints = places.split(',').map(|place| endpoint_of(transport, place)).collect::<Result<_, _>>();
+    let endpoints = places.split(',').map(|place| endpoint_of((transport, scheme), place)).collect::<Result<_, _>>();
     let name = name
         .map(|name| Name::from_percent_encoded(name).map_err(|reason| Fault::Name { name: name.to_owned(), reason }))
         .transpose();
@@ -155,7 +153,7 @@ fn parse(url: &str) -> Result<RegistryUrl, Fault> {
 }
 
 /// The endpoint of `host` or `host:port`.
-fn endpoint_of(transport: &str, place: &str) -> Result<Endpoint, String> {
+fn endpoint_of((transport, scheme): (&str, &str), place: &str) -> Result<Endpoint, String> {
     if place.contains('@') {
         return Err("it takes no user name; leave out all up to the @".into());
     }
@@ -167,9 +165,9 @@ fn endpoint_of(transport: &str, place: &str) -> Result<Endpoint, String> {
     };
     url.parse().map_err(|error| match error {
         EndpointError::Host { problem, .. } => {
-            format!("{problem}; write rmi://localhost/name, or an IPv6 address as rmi://[::1]/name")
+            format!("{problem}; write {scheme}://localhost/name, or an IPv6 address as {scheme}://[::1]/name")
         }
-        EndpointError::Port { problem, .. } => format!("{problem}; write rmi://localhost:{DEFAULT_PORT}/name"),
+        EndpointError::Port { problem, .. } => format!("{problem}; write {scheme}://localhost:{DEFAULT_PORT}/name"),
         error => error.to_string(),
     })
 }
@@ -210,7 +208,10 @@ mod tests {
             ("rmi://[::1]", "tcp://[::1]:1099", None),
             ("rmi://[0:0::1]:2/a", "tcp://[::1]:2", Some("a")),
             ("rmi://My_host-1.example.:3/x", "tcp://my_host-1.example.:3", Some("x")),
+            ("rmis://bank.example", "tls://bank.example:1099", None),
+            ("RMIS://[::1]:2/a", "tls://[::1]:2", Some("a")),
             ("tcp://h:1", "tcp://h:1", None),
+            ("tls://h:1", "tls://h:1", None),
             ("unix:///run/rmi.sock", "unix:///run/rmi.sock", None),
             ("mem://names", "mem://names", None),
         ] {
@@ -229,9 +230,11 @@ mod tests {
             ("//", "it has no scheme; write rmi://localhost/name"),
             ("//h/bank", "it has no scheme; write rmi://h/bank"),
             ("h:1/bank", "it has no scheme; write rmi://h:1/bank"),
-            ("http://h/bank", "a registry's URL begins with rmi://, not with http://"),
-            (" rmi://h", "a registry's URL begins with rmi://, not with  rmi://"),
+            ("http://h/bank", "a registry's URL begins with rmi:// or rmis://, not with http://"),
+            (" rmi://h", "a registry's URL begins with rmi:// or rmis://, not with  rmi://"),
             ("rmi:///bank", "the host is missing; "),
+            ("rmis:///bank", "the host is missing; write rmis://localhost/name"),
+            ("rmis://h:x", "the port is not a number; write rmis://localhost:1099/name"),
             ("rmi://:1099/bank", "the host is missing; "),
             ("rmi://a,,b/x", "the host is missing; "),
             ("rmi://me@h/bank", "it takes no user name; leave out all up to the @"),
@@ -273,11 +276,6 @@ mod tests {
     }
 
     #[test]
-    fn what_parses_and_cannot_be_used_yet_says_so() {
-        assert!(parsed("rmis://a/x").dialled().unwrap_err().to_string().contains("TLS is not supported yet"));
-    }
-
-    #[test]
     fn what_names_no_object_says_how_to_name_one() {
         let (registry, name) = parsed("rmi://h/a b").split_named().unwrap();
         assert_eq!((registry.to_string().as_str(), name.as_str()), ("rmi://h:1099", "a b"));
@@ -300,6 +298,8 @@ mod tests {
             ("tcp://0.0.0.0:5", "rmi://127.0.0.1:5"),
             ("tcp://[::]:5", "rmi://[::1]:5"),
             ("tcp://example.org:5", "rmi://example.org:5"),
+            ("tls://0.0.0.0:5", "rmis://127.0.0.1:5"),
+            ("tls://example.org:5", "rmis://example.org:5"),
             ("unix:///a/b", "unix:///a/b"),
             ("mem://x", "mem://x"),
         ] {
@@ -310,18 +310,19 @@ mod tests {
     proptest! {
         #[test]
         fn a_url_survives_being_written(
+            scheme in prop_oneof!["rmi", "rmis"],
             host in prop_oneof!["[a-z][a-z.-]{0,20}", any::<Ipv6Addr>().prop_map(|ip| format!("[{ip}]"))],
             port: u16,
             name in any::<String>().prop_filter_map("not a name", |text| Name::new(text).ok()),
         ) {
-            let written = format!("rmi://{host}:{port}/{}", name.percent_encoded());
+            let written = format!("{scheme}://{host}:{port}/{}", name.percent_encoded());
             let url: RegistryUrl = written.parse().unwrap();
             prop_assert_eq!(url.to_string(), written);
             prop_assert_eq!(url.split().1, Some(name));
         }
 
         #[test]
-        fn no_text_is_worse_than_refused(text in "(rmi://)?[a:0-9./%,\\[\\]@é ]{0,16}") {
+        fn no_text_is_worse_than_refused(text in "(rmis?://)?[a:0-9./%,\\[\\]@é ]{0,16}") {
             if let Ok(url) = text.parse::<RegistryUrl>() {
                 prop_assert_eq!(url.to_string().parse::<RegistryUrl>().unwrap(), url);
             }

@@ -42,8 +42,8 @@ mod retries;
 mod shutdown;
 mod spans;
 mod streams;
-#[cfg(feature = "tls")]
 mod tls;
+mod trust;
 mod twins;
 mod ui;
 mod unexport;

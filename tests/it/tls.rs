@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rmi::{
-    ErrorKind, Node, Remote,
-    transport::tls::{Pem, Tls},
-};
+use rmi::{Context, ErrorKind, Node, Remote, remote};
+use rmi_core::tls::{Pem, Tls};
 
 use crate::common::{Board, Shelf, Tally, at_rest, serve, soon};
 
@@ -57,4 +55,35 @@ async fn a_node_that_is_not_believed_is_not_called_and_says_why() {
         assert!(error.to_string().contains(why), "{error}");
         assert_eq!(client.stats().connections, 0);
     }
+}
+
+/// Tells who calls.
+#[remote]
+trait Doorman {
+    async fn who(&self) -> rmi::Result<String>;
+    /// Asks the caller's own doorman who this side is.
+    async fn and_who_am_i(&self, other: Remote<dyn Doorman>) -> rmi::Result<String>;
+}
+
+struct Porter;
+
+#[remote]
+impl Doorman for Porter {
+    async fn who(&self) -> rmi::Result<String> {
+        Ok(Context::current().expect("a remote call").principal().to_string())
+    }
+    async fn and_who_am_i(&self, other: Remote<dyn Doorman>) -> rmi::Result<String> {
+        other.who().await
+    }
+}
+
+#[tokio::test]
+async fn both_sides_are_whom_their_certificates_name() {
+    let (of_server, of_client) = believed();
+    let server = Node::builder().tls(of_server).listen("tls://127.0.0.1:0").start().await.unwrap();
+    let client = Node::builder().tls(of_client).start().await.unwrap();
+    let doorman = serve(&server, &client, &Remote::<dyn Doorman>::new(Porter));
+    assert_eq!(soon(doorman.who()).await.unwrap(), "cert:alice");
+    let mine = Remote::<dyn Doorman>::new(Porter);
+    assert_eq!(soon(doorman.and_who_am_i(mine)).await.unwrap(), "cert:127.0.0.1");
 }

@@ -44,6 +44,7 @@ use crate::{
     id::{NodeId, ObjectId},
     limits::Limits,
     object::Whereabouts,
+    principal::Principal,
     session::{Counts, Directory, KnownMethod, Peer, Session},
     time::Time,
     transport::{PeerAddr, Socket},
@@ -96,6 +97,8 @@ pub(crate) struct Link<O> {
     number: u64,
     id: Option<LinkId>,
     peer: Peer,
+    /// Who that is, over all connections.
+    principal: Principal,
     /// Where the peer was seen last.
     addr: Mutex<PeerAddr>,
     /// Where this side dialled it.
@@ -164,6 +167,7 @@ impl<O: Kept> Link<O> {
     pub(crate) fn new(
         socket: Arc<dyn Socket>,
         session: Session<O>,
+        principal: Principal,
         dialled: Option<Endpoint>,
         limits: Limits,
         clock: Clock,
@@ -174,6 +178,7 @@ impl<O: Kept> Link<O> {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             id: session.link_id(),
             peer: session.peer().clone(),
+            principal,
             addr: Mutex::new(socket.peer()),
             dialled,
             whereabouts: OnceLock::new(),
@@ -200,6 +205,11 @@ impl<O: Kept> Link<O> {
             room: Notify::new(),
             retired: AtomicBool::new(false),
         })
+    }
+
+    /// Who the peer is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     pub(crate) fn clock(&self) -> Clock {

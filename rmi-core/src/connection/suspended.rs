@@ -14,6 +14,7 @@ use super::{Driver, Host, Kept, Link};
 use crate::{
     error::{ErrorKind, RemoteError},
     id::fnv1a64,
+    principal::Principal,
     session::{Counts, Established},
     time::Time,
     transport::Socket,
@@ -36,6 +37,8 @@ const PAUSE_PART: u32 = 8;
 pub(crate) struct Carrier {
     pub(crate) socket: Arc<dyn Socket>,
     pub(crate) established: Established,
+    /// Who the peer is by this connection.
+    pub(crate) principal: Principal,
     /// What arrived behind the handshake.
     pub(crate) read: BytesMut,
     pub(crate) from: From,
@@ -83,6 +86,7 @@ impl<O: Kept> Link<O> {
         let may_resume = match &carrier.from {
             _ if self.ended.get().is_some() || locked.closing.is_some() => Err("the link has ended"),
             _ if carrier.established.peer.node != self.peer.node => Err("the link is that of another node"),
+            _ if carrier.principal != self.principal => Err("the link is that of another principal"),
             From::Here(_) => Err("the link was not asked for"),
             From::Peer(resume) => locked.session.check_resume(resume).and_then(|()| {
                 let waiting = locked.carrier.as_ref().map(|carrier| &carrier.from);
@@ -263,7 +267,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     /// A new connection takes the link up.
     fn attach(&mut self, carrier: Carrier) -> Result<(), RemoteError> {
-        let Carrier { socket, established, read, from } = carrier;
+        let Carrier { socket, established, read, from, .. } = carrier;
         let now = self.link.clock.now();
         *self.link.addr.lock() = socket.peer();
         self.lost = None;

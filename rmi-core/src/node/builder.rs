@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -27,6 +28,7 @@ use crate::{
     limits::Limits,
     object::{Leases, ObjectTable},
     transport::{Transport, Transports},
+    trust::{Authenticator, Authorizer, Place, TokenSource, Trust},
 };
 
 /// How long a node's references outlive the loss of its link, unless set.
@@ -47,6 +49,8 @@ pub struct NodeBuilder {
     policy: DialPolicy,
     relay_policy: RelayPolicy,
     interceptors: Interceptors,
+    trust: Trust,
+    tokens: Vec<(String, TokenSource)>,
     id: Option<NodeId>,
 }
 
@@ -61,6 +65,8 @@ impl Default for NodeBuilder {
             policy: DialPolicy::default(),
             relay_policy: RelayPolicy::default(),
             interceptors: Interceptors::default(),
+            trust: Trust::default(),
+            tokens: Vec::new(),
             id: None,
         }
     }
@@ -73,6 +79,14 @@ pub enum NodeError {
     /// An endpoint to listen on or to advertise is malformed.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// A token cannot be for this place: it is no endpoint, or what is sent there can be read by others.
+    #[error("a token for {place}: {problem}")]
+    Token {
+        /// The place.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An endpoint cannot be listened on.
     #[error(transparent)]
     Listen(io::Error),
@@ -148,6 +162,31 @@ impl NodeBuilder {
         self
     }
 
+    /// Decides who the nodes are that dial this one.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.trust.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Decides for each call that arrives whether its caller may make it.
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.trust.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Shows this token to the node that listens at `place`, and to no other: `tls://bank.example:1100`, or
+    /// `tls://bank.example` for all ports of that host.
+    pub fn token(self, place: impl AsRef<str>, token: impl Into<Bytes>) -> Self {
+        let token = token.into();
+        self.token_from(place, move || token.clone())
+    }
+
+    /// The same with a token that changes: it is asked for at each dial.
+    pub fn token_from(mut self, place: impl AsRef<str>, token: impl Fn() -> Bytes + Send + Sync + 'static) -> Self {
+        self.tokens.push((place.as_ref().to_owned(), TokenSource(Arc::new(token))));
+        self
+    }
+
     /// The node's id, for tests that are to run the same way again. Two nodes of one id are not told
     /// apart.
     #[doc(hidden)]
@@ -160,10 +199,16 @@ impl NodeBuilder {
     ///
     /// # Errors
     ///
-    /// Where an endpoint is malformed or taken, or two interfaces of the program have one name.
-    pub async fn start(self) -> Result<Node, NodeError> {
+    /// Where an endpoint is malformed or taken, a token is for no endpoint, or two interfaces of the program have one name.
+    pub async fn start(mut self) -> Result<Node, NodeError> {
         if let Some((one, other)) = duplicate_names() {
             return Err(NodeError::DuplicateInterface { name: one.name.to_string(), one: one.path, other: other.path });
+        }
+        for (place, token) in std::mem::take(&mut self.tokens) {
+            match Place::parse(&place) {
+                Ok(place) => self.trust.tokens.add(place, token.0),
+                Err(problem) => return Err(NodeError::Token { place, problem: problem.to_string() }),
+            }
         }
         let parse = |urls: &[String]| urls.iter().map(|url| url.parse()).collect::<Result<Vec<Endpoint>, _>>();
         let (listen, advertised) = (parse(&self.listen)?, parse(&self.advertise)?);
@@ -203,6 +248,7 @@ impl NodeBuilder {
             policy: self.policy,
             relay_policy: self.relay_policy,
             interceptors: self.interceptors,
+            trust: self.trust,
             advertised,
             listeners,
             links: Mutex::default(),

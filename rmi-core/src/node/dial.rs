@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error, future::poll_fn, io, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, Shared},
@@ -19,7 +19,7 @@ use crate::{
     referent::Referent,
     session::{Established, Handshake, HandshakeError},
     transport::Socket,
-    wire::{Frame, Hello, Message, Resume, ResumeRefused, Ticket, split_frame},
+    wire::{Frame, Hello, Message, Resume, ResumeRefused, split_frame},
 };
 
 type NodeLink = Arc<Link<Referent>>;
@@ -138,7 +138,10 @@ impl Node {
                 link.hasten();
                 link
             }
-            _ => self.open_link(socket, established, Some(endpoint), read),
+            _ => {
+                let principal = socket.principal();
+                self.open_link(socket, established, principal, Some(endpoint), read)
+            }
         };
         // The peer may have said already that its own link is to be used instead.
         if peer != self.id() {
@@ -182,9 +185,10 @@ impl Node {
         let hasty = if dialler.resumes { self.0.lease / 4 } else { Duration::MAX };
         let limit = self.limits().connect_timeout.min(hasty);
         let attempt = async {
+            let token = self.trust().tokens.of(endpoint)?;
             let socket = self.0.transports.dial(endpoint).await.map_err(unreachable)?;
             let mut read = BytesMut::new();
-            match self.shake_hands(&socket, Some(dialler), &mut read).await {
+            match self.greet(&socket, dialler, token, &mut read).await {
                 Ok(established) => Ok(Shaken { socket, established, read }),
                 Err(error) => {
                     socket.shutdown();
@@ -224,7 +228,10 @@ impl Node {
         };
         let answer = tokio::time::timeout(self.limits().connect_timeout, answered).await;
         let failure = match answer {
-            Ok(Ok(Message::Ack(ack))) => return Ok(Carrier { socket, established, read, from: From::Here(ack) }),
+            Ok(Ok(Message::Ack(ack))) => {
+                let principal = socket.principal();
+                return Ok(Carrier { socket, established, principal, read, from: From::Here(ack) });
+            }
             Ok(Ok(Message::ResumeRefused(ResumeRefused { reason }))) => {
                 let message = format!("the peer does not take the lost link up again: {reason}");
                 Unresumed::Refused(RemoteError::new(ErrorKind::ConnectionLost, message))
@@ -242,33 +249,33 @@ impl Node {
         Err(failure)
     }
 
-    /// Exchanges hellos; `dialler` is there where this side dialled. What arrives behind the peer's
-    /// hello is left in `read`.
-    pub(super) async fn shake_hands(
+    /// Exchanges hellos with a node that this side has dialled. What arrives behind its hello is left in `read`.
+    async fn greet(
         &self,
         socket: &Arc<dyn Socket>,
-        dialler: Option<Dialler>,
+        Dialler { expected, resumes }: Dialler,
+        token: Option<Bytes>,
         read: &mut BytesMut,
     ) -> Result<Established, RemoteError> {
-        let mut hello = Hello::new(self.id(), self.limits(), self.0.lease);
-        hello.endpoints = self.endpoints();
-        let handshake = match dialler {
-            Some(Dialler { expected, resumes }) => Handshake::dial(Hello { expected, resumes, ..hello }),
-            None => Handshake::accept(Hello { ticket: Some(Ticket::random()), ..hello }),
-        };
-        if dialler.is_some() {
-            write_all(socket, &handshake.hello()).await.map_err(broken)?;
-        }
+        let handshake = Handshake::dial(Hello { expected, resumes, token, ..self.hello() });
+        write_all(socket, &handshake.hello()).await.map_err(broken)?;
         let frame = read_frame(socket, read).await?;
-        let established = handshake.handle_frame(&frame);
-        // An acceptor that is not the one wanted says who it is, so that the dialler can tell.
-        if dialler.is_none() {
-            write_all(socket, &handshake.hello()).await.map_err(broken)?;
-        }
-        established.map_err(|error| match error {
+        handshake.handle_frame(&frame).map_err(RemoteError::from)
+    }
+
+    /// What this node says of itself.
+    pub(super) fn hello(&self) -> Hello {
+        Hello { endpoints: self.endpoints(), ..Hello::new(self.id(), self.limits(), self.0.lease) }
+    }
+}
+
+impl std::convert::From<HandshakeError> for RemoteError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
             HandshakeError::Wire(error) => error.into(),
-            HandshakeError::OtherNode { .. } => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
-        })
+            HandshakeError::OtherNode { .. } => Self::new(ErrorKind::NoSuchObject, error.to_string()),
+            HandshakeError::Refused(ref why) => Self::new(why.kind, error.to_string()),
+        }
     }
 }
 
@@ -295,7 +302,7 @@ struct Shaken {
     read: BytesMut,
 }
 
-fn broken(error: io::Error) -> RemoteError {
+pub(super) fn broken(error: io::Error) -> RemoteError {
     RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake").with_source(&error)
 }
 

@@ -19,6 +19,7 @@ use crate::{
     import::Import,
     interceptor::{Aim, Served, Side},
     object::{InterfaceSet, Whereabouts},
+    principal::Principal,
     referent::{Erased, Object, Referent},
     session::{Arrived, ArrivedTarget, Directory, Established, HeldReference, Passed, Received, Session, Third},
     skeleton::{Handler, IncomingCall, Line, Request, Responder, Running},
@@ -57,7 +58,11 @@ impl Host<Referent> for Node {
         let (deadline, depth) = (call.deadline, call.depth);
         let current = Current { line: line.clone(), deadline, depth, extras: call.extras };
         let (method, fingerprint) = (call.method, call.fingerprint);
-        let aim = match self.resolve(link, call.target) {
+        let permitted = match &self.trust().authorizer {
+            None => self.resolve(link, call.target),
+            Some(authorizer) => self.resolve_permitted(&**authorizer, link, call.target, (method, call.number)),
+        };
+        let aim = match permitted {
             Ok(aim) => aim,
             Err(error) => {
                 responder.refuse(error);
@@ -178,7 +183,7 @@ impl Node {
     }
 
     /// The object that a call is for.
-    fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Aim, RemoteError> {
+    pub(super) fn resolve(&self, link: &Link<Referent>, target: ArrivedTarget<Referent>) -> Result<Aim, RemoteError> {
         let refused = |kind, message: &str| RemoteError::new(kind, message).with_certainty(Certainty::NotExecuted);
         let unexported = || refused(ErrorKind::NoSuchObject, "the object was unexported: it is called no more");
         let object = match target {
@@ -337,12 +342,13 @@ impl Node {
         &self,
         socket: Arc<dyn Socket>,
         established: Established,
+        principal: Principal,
         dialled: Option<Endpoint>,
         read: BytesMut,
     ) -> Arc<Link<Referent>> {
         let session = Session::new(established, self.limits().clone(), self.now());
-        let link = Link::new(socket.clone(), session, dialled, self.limits().clone(), self.0.clock);
-        tracing::debug!(peer = %link.describe_peer(), dialled = ?link.dialled(), "connected");
+        let link = Link::new(socket.clone(), session, principal, dialled, self.limits().clone(), self.0.clock);
+        tracing::debug!(peer = %link.describe_peer(), principal = %link.principal(), dialled = ?link.dialled(), "connected");
         self.0.open.send_modify(|open| *open += 1);
         self.0.links.lock().insert(link.number(), link.clone());
         if self.is_closed() {

@@ -7,15 +7,16 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     Node,
-    dial::{encoded, read_frame, write_all},
+    dial::{broken, encoded, read_frame, write_all},
 };
 use crate::{
     connection::{Carrier, From},
     endpoint::Endpoint,
     error::RemoteError,
-    session::Established,
+    principal::Principal,
+    session::{Established, Handshake},
     transport::{ACCEPT_PAUSE, Listener, Socket},
-    wire::{Message, ResumeRefused},
+    wire::{Hello, Message, ResumeRefused, Ticket},
 };
 
 /// Where a node listens, and the word to stop.
@@ -79,12 +80,14 @@ pub(super) async fn accept_all(node: Node, listener: Box<dyn Listener>) {
 async fn accept(node: Node, socket: Arc<dyn Socket>) {
     let peer = socket.peer();
     let mut read = BytesMut::new();
-    let handshake = node.shake_hands(&socket, None, &mut read);
-    match tokio::time::timeout(node.limits().connect_timeout, handshake).await {
+    let greeting = greet(&node, &socket, &mut read);
+    match tokio::time::timeout(node.limits().connect_timeout, greeting).await {
         Ok(_) if node.is_closed() => socket.shutdown(),
-        Ok(Ok(established)) if established.resumes => resume(&node, socket, established, read).await,
-        Ok(Ok(established)) => {
-            node.open_link(socket, established, None, read);
+        Ok(Ok((established, principal))) if established.resumes => {
+            resume(&node, socket, established, principal, read).await;
+        }
+        Ok(Ok((established, principal))) => {
+            node.open_link(socket, established, principal, None, read);
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "handshake failed");
@@ -97,8 +100,44 @@ async fn accept(node: Node, socket: Arc<dyn Socket>) {
     }
 }
 
+/// Exchanges hellos with who dialled, once it is known who that is.
+async fn greet(
+    node: &Node,
+    socket: &Arc<dyn Socket>,
+    read: &mut BytesMut,
+) -> Result<(Established, Principal), RemoteError> {
+    let handshake = Handshake::accept(Hello { ticket: Some(Ticket::random()), ..node.hello() });
+    let frame = read_frame(socket, read).await?;
+    let mut established = match handshake.handle_frame(&frame) {
+        Ok(established) => established,
+        Err(error) => {
+            // A node that is not the one wanted says who it is, so that the dialler can tell.
+            write_all(socket, &handshake.hello()).await.map_err(broken)?;
+            return Err(error.into());
+        }
+    };
+    // It is a secret, and of no more use.
+    let token = established.token.take();
+    match node.trust().authenticate(token.as_ref(), socket.principal(), &socket.peer()).await {
+        Ok(principal) => {
+            write_all(socket, &handshake.hello()).await.map_err(broken)?;
+            Ok((established, principal))
+        }
+        Err(error) => {
+            write_all(socket, &handshake.refusal((&error).into())).await.map_err(broken)?;
+            Err(error)
+        }
+    }
+}
+
 /// Gives a connection to the lost link that it is to take up, or says why not.
-async fn resume(node: &Node, socket: Arc<dyn Socket>, established: Established, mut read: BytesMut) {
+async fn resume(
+    node: &Node,
+    socket: Arc<dyn Socket>,
+    established: Established,
+    principal: Principal,
+    mut read: BytesMut,
+) {
     let peer = socket.peer();
     let asked = async {
         let frame = read_frame(&socket, &mut read).await?;
@@ -110,7 +149,7 @@ async fn resume(node: &Node, socket: Arc<dyn Socket>, established: Established, 
         socket.shutdown();
         return;
     };
-    let carrier = Carrier { socket: socket.clone(), established, read, from: From::Peer(resume) };
+    let carrier = Carrier { socket: socket.clone(), established, principal, read, from: From::Peer(resume) };
     let offered = match node.link_of(resume.link) {
         Some(link) => link.offer(carrier),
         None => Err("the link is not known: its lease is over, or it was ended"),

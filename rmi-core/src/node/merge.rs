@@ -29,7 +29,9 @@ impl Node {
         if links.iter().any(|link| link.dialled().is_none() && link.is_retired()) {
             return;
         }
-        for twin in links.iter().filter(|link| link.dialled().is_none()) {
+        // Calls that come over another link come from another principal, where that is not the same.
+        let is_same = |link: &&Arc<Link<Referent>>| link.dialled().is_none() && link.principal() == stays.principal();
+        for twin in links.iter().filter(is_same) {
             if let Some(id) = stays.id()
                 && twin.retire()
             {
@@ -42,7 +44,8 @@ impl Node {
     /// The peer that this side has dialled over `twin` says that it has dialled the link of this id.
     pub(super) fn merge(&self, twin: &Arc<Link<Referent>>, by: LinkId) {
         let peer = twin.peer().node;
-        let stays = self.link_of(by).filter(|stays| stays.peer().node == peer);
+        let is_same = |stays: &Arc<Link<Referent>>| stays.peer().node == peer && stays.principal() == twin.principal();
+        let stays = self.link_of(by).filter(is_same);
         // Only what this side has dialled is known to come from the node that it claims.
         let Some(stays) = stays.filter(|_| twin.dialled().is_some() && self.id() > peer) else { return };
         tracing::debug!(peer = %stays.describe_peer(), "two links become one");

@@ -8,6 +8,7 @@ mod dial;
 mod host;
 mod listen;
 mod merge;
+mod permit;
 mod policy;
 mod relay;
 mod stats;
@@ -53,6 +54,7 @@ use crate::{
     remote::Remote,
     time::Time,
     transport::Transports,
+    trust::Trust,
     wire::LinkId,
 };
 
@@ -86,6 +88,7 @@ pub(crate) struct Inner {
     policy: DialPolicy,
     relay_policy: RelayPolicy,
     interceptors: Interceptors,
+    trust: Trust,
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     /// All links, by their numbers.
@@ -324,6 +327,10 @@ impl Node {
     #[inline]
     pub(crate) fn interceptors(&self) -> &Interceptors {
         &self.0.interceptors
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.0.trust
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -1,13 +1,13 @@
 //! The handshake: one hello from each side, the dialler's first.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::Peer;
 use crate::{
     id::NodeId,
-    wire::{Frame, Hello, Kind, Ticket, WireError, begin_frame, finish_frame},
+    wire::{Frame, Hello, HelloRefused, Kind, Ticket, WireError, begin_frame, finish_frame},
 };
 
 /// Why a handshake failed.
@@ -24,6 +24,9 @@ pub enum HandshakeError {
         /// The node that answered.
         found: NodeId,
     },
+    /// The node that was dialled takes no link of this one.
+    #[error("the node there refuses this one: {}", .0.reason)]
+    Refused(HelloRefused),
 }
 
 /// A handshake that waits for the peer's hello.
@@ -34,7 +37,7 @@ pub struct Handshake {
 }
 
 /// A finished handshake.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Established {
     /// What the peer told of itself.
     pub peer: Peer,
@@ -46,6 +49,15 @@ pub struct Established {
     pub dialled: bool,
     /// Whether the peer, who dialled, takes a lost link up again.
     pub resumes: bool,
+    /// What the peer, who dialled, proves who it is by.
+    pub token: Option<Bytes>,
+}
+
+impl fmt::Debug for Established {
+    /// Without the token, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established").field("peer", &self.peer).field("dialled", &self.dialled).finish_non_exhaustive()
+    }
 }
 
 impl Handshake {
@@ -65,18 +77,20 @@ impl Handshake {
     /// The frame that says hello.
     #[must_use]
     pub fn hello(&self) -> BytesMut {
-        let mut out = BytesMut::new();
-        let start = begin_frame(&mut out, Kind::Hello);
-        self.mine.encode(&mut out);
-        finish_frame(&mut out, start);
-        out
+        encode(&self.mine)
+    }
+
+    /// The frame that says hello, and that no link comes of it.
+    #[must_use]
+    pub fn refusal(self, why: HelloRefused) -> BytesMut {
+        encode(&Hello { ticket: None, refusal: Some(why), ..self.mine })
     }
 
     /// The peer's first frame arrived.
     ///
     /// # Errors
     ///
-    /// Where it is no hello, no version is common, or the dialled node is another.
+    /// Where it is no hello, no version is common, or the dialled node is another, or refuses.
     pub fn handle_frame(&self, frame: &Frame) -> Result<Established, HandshakeError> {
         if frame.kind != Kind::Hello {
             return Err(WireError::Broken("did not begin with a hello").into());
@@ -87,6 +101,9 @@ impl Handshake {
             && expected != theirs.node
         {
             return Err(HandshakeError::OtherNode { expected, found: theirs.node });
+        }
+        if let Some(why) = theirs.refusal.filter(|_| self.dialled) {
+            return Err(HandshakeError::Refused(why));
         }
         let lease = self.mine.lease.min(theirs.lease).max(LEASE_MIN);
         let peer = Peer {
@@ -102,8 +119,17 @@ impl Handshake {
         // A peer that cannot speak of resumption keeps nothing to resume.
         let speaks = features & RESUMPTION == RESUMPTION;
         let ticket = if dialled { theirs.ticket } else { self.mine.ticket };
-        Ok(Established { peer, lease, ticket: ticket.filter(|_| speaks), dialled, resumes: theirs.resumes && !dialled })
+        let resumes = theirs.resumes && !dialled;
+        Ok(Established { peer, lease, ticket: ticket.filter(|_| speaks), dialled, resumes, token: theirs.token })
     }
+}
+
+fn encode(hello: &Hello) -> BytesMut {
+    let mut out = BytesMut::new();
+    let start = begin_frame(&mut out, Kind::Hello);
+    hello.encode(&mut out);
+    finish_frame(&mut out, start);
+    out
 }
 
 /// What a resumption is made of.

@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::BytesMut;
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, principal::Principal};
 
 pub use memory::MemoryTransport;
 pub use tcp::TcpTransport;
@@ -73,6 +73,11 @@ pub trait Socket: Send + Sync + fmt::Debug + 'static {
 
     /// Where the peer was seen.
     fn peer(&self) -> PeerAddr;
+
+    /// Who the peer is, as far as the transport has proof of it. Asked once the peer's first bytes have arrived.
+    fn principal(&self) -> Principal {
+        Principal::Anonymous
+    }
 
     /// Writes these bytes if there is room, and needs no runtime for it: for the one goodbye of a
     /// process that ends.
@@ -132,8 +137,13 @@ pub enum PeerAddr {
         /// The address of this node that the peer is connected to.
         own: IpAddr,
     },
-    /// In another process of this host.
-    Unix,
+    /// In another process of this host, as the system tells of it.
+    Unix {
+        /// Its user, where the system tells.
+        uid: Option<u32>,
+        /// Its number, where the system tells.
+        pid: Option<u32>,
+    },
     /// In this process.
     Memory,
     /// Over a transport that users added, in its own words. Never taken for the same host.
@@ -156,7 +166,7 @@ impl PeerAddr {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp { peer, .. } => Some(peer.ip()),
-            Self::Unix | Self::Memory | Self::Other(_) => None,
+            Self::Unix { .. } | Self::Memory | Self::Other(_) => None,
         }
     }
 
@@ -166,7 +176,7 @@ impl PeerAddr {
     pub fn same_host(&self) -> bool {
         match self {
             Self::Tcp { peer, own } => peer.ip().is_loopback() || peer.ip() == *own,
-            Self::Unix | Self::Memory => true,
+            Self::Unix { .. } | Self::Memory => true,
             Self::Other(_) => false,
         }
     }
@@ -176,7 +186,8 @@ impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { peer, .. } => write!(f, "tcp://{peer}"),
-            Self::Unix => f.write_str("a unix socket"),
+            Self::Unix { pid: Some(pid), .. } => write!(f, "process {pid} over a unix socket"),
+            Self::Unix { .. } => f.write_str("a unix socket"),
             Self::Memory => f.write_str("this process"),
             Self::Other(words) => f.write_str(words),
         }
@@ -229,7 +240,10 @@ impl Transports {
         let scheme = endpoint.scheme();
         self.0.get(scheme).map(|transport| &**transport).ok_or_else(|| {
             let known: Vec<_> = self.0.keys().copied().collect();
-            let text = format!("no transport for `{scheme}` of {endpoint}: this node has {}", known.join(", "));
+            let known = known.join(", ");
+            let remedy =
+                if scheme == "tls" { "; give it certificates, NodeBuilder::tls of the feature `tls`" } else { "" };
+            let text = format!("no transport for `{scheme}` of {endpoint}: this node has {known}{remedy}");
             io::Error::new(ErrorKind::Unsupported, text)
         })
     }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, read_once, undialled};
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, principal::Principal};
 
 /// Streams between processes of one host: `unix:///path/to/socket`. Who may connect is decided by
 /// the permissions of the socket and its directory.
@@ -52,7 +52,7 @@ impl Transport for UnixTransport {
         let path = self.path(to)?;
         loop {
             match UnixStream::connect(path).await {
-                Ok(stream) => return Ok(Arc::new(UnixSocket(stream))),
+                Ok(stream) => return Ok(Arc::new(UnixSocket::new(stream))),
                 // The listener's backlog is full, which would keep a dial over IP waiting too.
                 Err(cause) if cause.kind() == ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
                 Err(cause) => return Err(undialled(to, cause)),
@@ -133,7 +133,7 @@ impl Listener for OpenUnixListener {
     async fn accept(&self) -> io::Result<Arc<dyn Socket>> {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return Ok(Arc::new(UnixSocket(stream))),
+                Ok((stream, _)) => return Ok(Arc::new(UnixSocket::new(stream))),
                 Err(error) if concerns_the_peer(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -156,42 +156,61 @@ impl Drop for OpenUnixListener {
 }
 
 #[derive(Debug)]
-struct UnixSocket(UnixStream);
+struct UnixSocket {
+    stream: UnixStream,
+    peer: PeerAddr,
+}
+
+impl UnixSocket {
+    fn new(stream: UnixStream) -> Self {
+        // Those with which the other side has connected, or listens: what it does later changes nothing.
+        let known = stream.peer_cred().ok();
+        let pid = known.and_then(|known| known.pid()).and_then(|pid| u32::try_from(pid).ok());
+        Self { stream, peer: PeerAddr::Unix { uid: known.map(|known| known.uid()), pid } }
+    }
+}
 
 impl Socket for UnixSocket {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read_ready(cx)
+        self.stream.poll_read_ready(cx)
     }
 
     fn try_read(&self, into: &mut BytesMut, len_max: usize) -> io::Result<usize> {
         let mut into = into.limit(len_max);
         let room = (into.get_ref().capacity() - into.get_ref().len()).min(len_max);
-        read_once(room, || self.0.try_read_buf(&mut into), |read| self.0.try_io(Interest::READABLE, read))
+        read_once(room, || self.stream.try_read_buf(&mut into), |read| self.stream.try_io(Interest::READABLE, read))
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write_ready(cx)
+        self.stream.poll_write_ready(cx)
     }
 
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
-            [one] => self.0.try_write(one),
-            many => self.0.try_write_vectored(many),
+            [one] => self.stream.try_write(one),
+            many => self.stream.try_write_vectored(many),
         }
     }
 
     fn shutdown(&self) {
         // It fails only where the connection is gone already.
-        drop(SockRef::from(&self.0).shutdown(Shutdown::Both));
+        drop(SockRef::from(&self.stream).shutdown(Shutdown::Both));
     }
 
     fn peer(&self) -> PeerAddr {
-        PeerAddr::Unix
+        self.peer.clone()
+    }
+
+    fn principal(&self) -> Principal {
+        match self.peer {
+            PeerAddr::Unix { uid: Some(uid), .. } => Principal::User { uid },
+            _ => Principal::Anonymous,
+        }
     }
 
     fn write_at_exit(&self, bytes: &[u8]) {
         // Nobody is left to be told of a failure.
-        drop(SockRef::from(&self.0).send(bytes));
+        drop(SockRef::from(&self.stream).send(bytes));
     }
 }
 

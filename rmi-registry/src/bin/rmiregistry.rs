@@ -3,12 +3,17 @@
 use std::{
     error::Error,
     io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{ArgAction, Parser};
-use rmi_registry::{RegistryError, RegistryServer};
+use rmi_core::{
+    Node, Policy,
+    tls::{Pem, Tls, TlsError},
+};
+use rmi_registry::{RegistryError, RegistryServer, RegistryServerBuilder};
 use tracing::{info, warn};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -31,13 +36,24 @@ Examples:
       at any free port, which the URL on standard output names
   rmiregistry --listen rmi://[::1]:1099 --listen unix:///run/user/1000/registry.sock
       at two places; the same names at both
+  rmiregistry --listen rmis://0.0.0.0:1099 --tls-cert names.pem --tls-key names.key \\
+              --tls-clients company.pem --policy names.toml
+      over TLS, for those alone whom the company has given a certificate, as the policy says
 
 A server then binds an object, and a client looks it up:
   Registry::connect_with(&node, \"rmi://127.0.0.1:1099\").await?.bind(\"bank\", &bank).await?;
   let bank: Remote<dyn Bank> = rmi::lookup(\"rmi://127.0.0.1:1099/bank\").await?;
 
-Whoever can look a name up can call the object bound to it: listen beyond this host only in a
-network that you trust. Ctrl-C and SIGTERM end the registry once the calls it is serving are
+A policy is TOML; what no rule of it allows is forbidden:
+  [[allow]]
+  principals = [\"cert:bank.example\"]   # or anyone, same-host, uid:1000, token:alice
+  interfaces = [\"rmi.Registry\"]
+  methods = [\"bind\", \"rebind\", \"unbind\", \"lookup\", \"list\"]   # also join, leave
+  names = [\"bank/\"]                   # names that begin so
+
+Whoever can look a name up can call the object bound to it: without TLS and a policy, listen
+beyond this host only in a network that you trust. SIGHUP has certificates and policy read again,
+for connections and calls from then on. Ctrl-C and SIGTERM end the registry once the calls it is serving are
 answered, a second one at once. RUST_LOG=rmi_registry=debug chooses what is told on standard error.
 
 Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line, 130 ended at once.";
@@ -48,7 +64,7 @@ Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line, 130 e
 #[derive(Debug, Parser)]
 #[command(name = "rmiregistry", version, after_help = EXAMPLES)]
 struct Options {
-    /// Where to listen, as rmi://HOST:PORT or as an endpoint; may be given several times
+    /// Where to listen, as rmi://HOST:PORT, rmis://HOST:PORT or as an endpoint; may be given several times
     #[arg(short, long, value_name = "URL", default_value = "rmi://127.0.0.1:1099")]
     listen: Vec<String>,
 
@@ -60,9 +76,100 @@ struct Options {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_lease)]
     lease: Duration,
 
+    #[command(flatten)]
+    trust: Trust,
+
     /// Tell on standard error who binds what; twice for each lookup, thrice for everything
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+}
+
+/// Whom it believes, and what those may do.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Trust")]
+struct Trust {
+    /// The certificate to show over TLS, PEM, with those between it and its root behind it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Take over TLS only clients whose certificates these authorities have signed, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_clients: Option<PathBuf>,
+
+    /// Believe the servers that are dialled over TLS by these authorities, PEM; else those of the host
+    #[arg(long, value_name = "FILE")]
+    tls_roots: Option<PathBuf>,
+
+    /// Believe no certificate that is in this list of revoked ones, PEM; each authority has to have one then
+    #[arg(long, value_name = "FILE")]
+    tls_crl: Option<PathBuf>,
+
+    /// Allow what the rules of this file allow, and nothing else, TOML
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl Trust {
+    fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        if [&self.tls_cert, &self.tls_roots, &self.tls_crl].iter().all(|file| file.is_none()) {
+            return Ok(None);
+        }
+        let mut tls = Tls::builder();
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            tls = tls.identity(Pem::file(certificate), Pem::file(key));
+        }
+        if let Some(clients) = &self.tls_clients {
+            tls = tls.clients(Pem::file(clients));
+        }
+        if let Some(roots) = &self.tls_roots {
+            tls = tls.roots(Pem::file(roots));
+        }
+        if let Some(lists) = &self.tls_crl {
+            tls = tls.revoked(Pem::file(lists));
+        }
+        tls.build().map(Some)
+    }
+
+    /// Reads all of it.
+    fn read(&self) -> Result<Believed, Box<dyn Error>> {
+        Ok(Believed { tls: self.tls()?, policy: self.policy.as_ref().map(Policy::from_file).transpose()? })
+    }
+}
+
+/// What was read.
+#[derive(Clone)]
+struct Believed {
+    tls: Option<Tls>,
+    policy: Option<Policy>,
+}
+
+impl Believed {
+    fn apply(&self, builder: RegistryServerBuilder) -> RegistryServerBuilder {
+        let builder = match &self.tls {
+            Some(tls) => builder.node_builder(Node::builder().tls(tls.clone())),
+            None => builder,
+        };
+        match &self.policy {
+            Some(policy) => builder.authorizer(policy.clone()),
+            None => builder,
+        }
+    }
+
+    /// Reads it again. What cannot be used leaves all as it was.
+    fn reload(&self) {
+        let tls = self.tls.as_ref().map_or(Ok(()), Tls::reload).map_err(|error| error.to_string());
+        let policy = self.policy.as_ref().map_or(Ok(()), Policy::reload).map_err(|error| error.to_string());
+        for read in [tls, policy] {
+            match read {
+                Ok(()) => info!("read again"),
+                Err(error) => warn!(%error, "what was read before stays in force"),
+            }
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -83,7 +190,11 @@ async fn run(options: Options) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
-    let builder = RegistryServer::builder().lease(options.lease);
+    let believed = match options.trust.read() {
+        Ok(believed) => believed,
+        Err(error) => return fail(USAGE, &*error),
+    };
+    let builder = believed.apply(RegistryServer::builder().lease(options.lease));
     let builder = options.listen.into_iter().fold(builder, |builder, url| builder.listen(url));
     let started = tokio::select! {
         started = builder.start() => started,
@@ -97,9 +208,34 @@ async fn run(options: Options) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     announce(server.urls());
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = reload_on_hangup(&believed) => {}
+    }
     info!("ending once the calls being served are answered; a second signal ends at once");
     ExitCode::from(end(server.shutdown(), signals.next()).await)
+}
+
+/// Reads certificates and policy again at each SIGHUP.
+#[cfg(unix)]
+async fn reload_on_hangup(believed: &Believed) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            warn!(%error, "SIGHUP has nothing read again");
+            return std::future::pending().await;
+        }
+    };
+    while hangup.recv().await.is_some() {
+        believed.reload();
+    }
+    std::future::pending().await
+}
+
+#[cfg(not(unix))]
+async fn reload_on_hangup(_: &Believed) {
+    std::future::pending().await
 }
 
 /// Ends in order, or at once where the wish comes again.

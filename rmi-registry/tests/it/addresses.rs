@@ -10,7 +10,7 @@ use crate::greeter::{Greeter, mem};
 
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_at_once() {
-    for url in ["", "localhost", "http://localhost/x", "rmis://localhost", "rmi://a,a", "rmi://localhost:0", "tcp://"] {
+    for url in ["", "localhost", "http://localhost/x", "rmi://a,a", "rmi://localhost:0", "tcp://"] {
         let error = Registry::connect(url).await.unwrap_err();
         assert!(matches!(error, RegistryError::InvalidUrl { .. }), "{url}: {error:?}");
         let error = RegistryServer::builder().listen(url).start().await;

@@ -51,7 +51,7 @@ fn a_port_in_use_is_one_clear_line_and_exit_1() {
 fn a_wrong_command_line_is_exit_2() {
     for (arguments, expected) in [
         (&["--listen", "localhost"][..], "write rmi://localhost"),
-        (&["--listen", "rmis://localhost"], "TLS is not supported yet"),
+        (&["--listen", "rmis://localhost:0"], "give it certificates"),
         (&["--listen", "rmi://localhost/bank"], "leave out /bank"),
         (&["--lease", "soon"], "write 30s"),
         (&["--bind"], "unexpected argument"),

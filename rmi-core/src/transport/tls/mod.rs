@@ -1,5 +1,6 @@
 //! Streams of TLS over IP, by rustls.
 
+mod owner;
 mod socket;
 mod trouble;
 

@@ -14,8 +14,11 @@ use rustls::Connection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{ALPN, trouble::Trouble};
-use crate::transport::{PeerAddr, Socket, explained};
+use super::{ALPN, owner::owner, trouble::Trouble};
+use crate::{
+    principal::Principal,
+    transport::{PeerAddr, Socket, explained},
+};
 
 /// Plaintext that may wait for the handshake, or in its own bytes for the network: what one write takes.
 const UNSENT_LEN_MAX: usize = 256 << 10;
@@ -207,6 +210,12 @@ impl Socket for TlsSocket {
 
     fn peer(&self) -> PeerAddr {
         self.peer.clone()
+    }
+
+    fn principal(&self) -> Principal {
+        let state = self.state.lock();
+        let shown = state.connection.peer_certificates().and_then(<[_]>::first);
+        shown.map_or(Principal::Anonymous, |certificate| owner(certificate))
     }
 
     fn write_at_exit(&self, bytes: &[u8]) {

@@ -83,7 +83,9 @@ fn hellos() -> Vec<Case> {
 fn hellos_of_resumable_links() -> Vec<Case> {
     let plain = Hello::new(NodeId::from_bytes([0xaa; 16]), &Limits::default(), Duration::from_secs(30));
     let resuming = Hello { expected: Some(PEER), resumes: true, ..plain.clone() };
-    let accepting = Hello { ticket: Some(Ticket { link: LINK, secret: SECRET }), ..plain };
+    let accepting = Hello { ticket: Some(Ticket { link: LINK, secret: SECRET }), ..plain.clone() };
+    let reason = "nobody knows the token".to_owned();
+    let refusing = Hello { refusal: Some(HelloRefused { kind: ErrorKind::AccessDenied, reason }), ..plain };
     vec![
         Case {
             name: "hello of a dialler that resumes",
@@ -122,6 +124,26 @@ fn hellos_of_resumable_links() -> Vec<Case> {
                 (2, "extension 3, ticket: 32 bytes"),
                 (16, "link id"),
                 (16, "secret"),
+            ],
+        },
+        Case {
+            name: "hello of an acceptor that refuses",
+            message: Message::Hello(refusing),
+            fields: &[
+                (4, "magic: \"RMI\\x01\""),
+                (1, "least version: 1"),
+                (1, "greatest version: 1"),
+                (8, "features, little-endian"),
+                (16, "node id"),
+                (1, "flags: none"),
+                (1, "endpoints: none"),
+                (2, "call credit: 4096"),
+                (4, "byte credit: 16 MiB"),
+                (4, "longest message: 128 MiB"),
+                (3, "lease: 30000 ms"),
+                (2, "extension 4, refusal: 24 bytes"),
+                (1, "kind: access denied"),
+                (23, "length, \"nobody knows the token\""),
             ],
         },
     ]

@@ -29,7 +29,7 @@ impl Case {
     }
 
     fn has_extension(&self) -> bool {
-        matches!(&self.message, Message::Hello(hello) if hello.resumes || hello.ticket.is_some())
+        matches!(&self.message, Message::Hello(hello) if hello.resumes || hello.ticket.is_some() || hello.refusal.is_some())
     }
 
     /// The section of the file: the name, then each field on lines of at most 16 bytes.
