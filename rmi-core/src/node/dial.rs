@@ -303,6 +303,10 @@ struct Shaken {
 }
 
 pub(super) fn broken(error: io::Error) -> RemoteError {
+    // A transport that knows more says so in its own words.
+    if error.get_ref().is_some() {
+        return unreachable(error);
+    }
     RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake").with_source(&error)
 }
 

@@ -221,11 +221,12 @@ fn not_a_frame(prefix: [u8; PREFIX_LEN], rest: &[u8]) -> WireError {
         let text: String = text.map(|byte| char::from(*byte)).collect();
         return WireError::NotRmi(format!("{text:?}"));
     }
-    // A record of type handshake, version 3.x.
-    if prefix.starts_with(&[22, 3]) {
-        return WireError::NotRmi("a TLS handshake".to_owned());
+    // Records of type handshake and alert, version 3.x.
+    match prefix {
+        [22, 3, ..] => WireError::NotRmi("a TLS handshake".to_owned()),
+        [21, 3, ..] => WireError::NotRmi("an alert of TLS: is it tls:// there?".to_owned()),
+        _ => WireError::BadLength(u32::from_le_bytes(prefix)),
     }
-    WireError::BadLength(u32::from_le_bytes(prefix))
 }
 
 /// Where a frame begins that is not finished.
@@ -326,6 +327,8 @@ mod tests {
         assert_eq!(error.to_string(), "peer does not speak rmi: it sent \"HTTP/1.1 400 Bad Request\"");
         let error = split(&[22, 3, 1, 2, 0, 1]).unwrap_err();
         assert_eq!(error.to_string(), "peer does not speak rmi: it sent a TLS handshake");
+        let error = split(&[21, 3, 3, 0, 2, 2, 50]).unwrap_err();
+        assert_eq!(error.to_string(), "peer does not speak rmi: it sent an alert of TLS: is it tls:// there?");
     }
 
     #[test]

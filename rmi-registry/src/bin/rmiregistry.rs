@@ -190,6 +190,14 @@ async fn run(options: Options) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
+    let is_tls =
+        |url: &&String| ["rmis://", "tls://"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme));
+    if options.trust.tls_cert.is_none()
+        && let Some(url) = options.listen.iter().find(is_tls)
+    {
+        let problem = format!("to listen at {url} it has to show a certificate: give --tls-cert and --tls-key");
+        return fail(USAGE, &*Box::<dyn Error>::from(problem));
+    }
     let believed = match options.trust.read() {
         Ok(believed) => believed,
         Err(error) => return fail(USAGE, &*error),

@@ -62,7 +62,7 @@ async fn a_server_that_makes_no_sense_is_refused() {
     assert!(error.to_string().contains("listens nowhere"), "{error}");
     let node = Node::builder().listen(mem("node")).start().await.unwrap();
     let error = RegistryServer::builder().node(&node).listen(mem("other")).start().await.unwrap_err();
-    assert!(error.to_string().contains("leave out listen"), "{error}");
+    assert!(error.to_string().contains("leave those out"), "{error}");
 }
 
 /// A port at which nobody listens: it was free a moment ago, and the system hands out others first.

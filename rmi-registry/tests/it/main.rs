@@ -13,4 +13,6 @@ mod names;
 #[cfg(unix)]
 mod program;
 mod several;
+#[cfg(unix)]
+mod trust;
 mod watch;

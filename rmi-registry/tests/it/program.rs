@@ -51,10 +51,13 @@ fn a_port_in_use_is_one_clear_line_and_exit_1() {
 fn a_wrong_command_line_is_exit_2() {
     for (arguments, expected) in [
         (&["--listen", "localhost"][..], "write rmi://localhost"),
-        (&["--listen", "rmis://localhost:0"], "give it certificates"),
+        (&["--listen", "rmis://localhost:0"], "--tls-cert"),
         (&["--listen", "rmi://localhost/bank"], "leave out /bank"),
         (&["--lease", "soon"], "write 30s"),
         (&["--bind"], "unexpected argument"),
+        (&["--tls-cert", "no/such.pem"], "--tls-key <FILE>"),
+        (&["--tls-cert", "no/such.pem", "--tls-key", "no/such.key"], "cannot read no/such.pem"),
+        (&["--policy", "no/such.toml"], "cannot read the policy no/such.toml"),
     ] {
         let (code, told) = failure(arguments);
         assert_eq!(code, Some(2), "{told}");
@@ -71,13 +74,13 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// The running program, killed at the latest when the test ends.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     out: BufReader<ChildStdout>,
 }
 
 impl Program {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rmiregistry"))
             .args(arguments)
             .env_remove("RUST_LOG")
@@ -91,17 +94,17 @@ impl Program {
     }
 
     /// The next line on standard output.
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -201,6 +201,8 @@ async fn who_speaks_no_tls_is_told_apart() {
     let tcp_at = |port| Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
     let ends = meet(&tls, &TcpTransport, tls_at("127.0.0.1", 0), tcp_at).await;
     assert!(ends.0.as_ref().unwrap_err().contains("speaks no TLS: is it tcp:// there?"), "{ends:?}");
+    // An alert of TLS, by which the frames of a plain peer know what they have met.
+    assert_eq!(ends.1.as_deref(), Ok(&[0x15, 3, 3, 0][..]), "{ends:?}");
     let ends = meet(&TcpTransport, &tls, tcp_at(0), |port| tls_at("127.0.0.1", port)).await;
     assert!(ends.1.as_ref().unwrap_err().contains("speaks no TLS: is it tcp:// there?"), "{ends:?}");
 }
