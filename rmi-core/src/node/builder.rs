@@ -16,7 +16,9 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, dial::Dials, host, listen::Listeners};
+use super::{
+    DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, admission::Admission, dial::Dials, host, listen::Listeners,
+};
 use crate::{
     budget::Budget,
     connection::Clock,
@@ -205,6 +207,7 @@ impl NodeBuilder {
             interceptors: self.interceptors,
             advertised,
             listeners,
+            admission: Admission::new(&self.limits),
             links: Mutex::default(),
             dials: Dials::default(),
             objects: Mutex::new(ObjectTable::default()),

@@ -19,7 +19,7 @@ use crate::{
     referent::Referent,
     session::{Established, Handshake, HandshakeError},
     transport::Socket,
-    wire::{Frame, Hello, Message, Resume, ResumeRefused, Ticket, split_frame},
+    wire::{Frame, Hello, Message, Resume, ResumeRefused, WireError, split_frame},
 };
 
 type NodeLink = Arc<Link<Referent>>;
@@ -138,7 +138,7 @@ impl Node {
                 link.hasten();
                 link
             }
-            _ => self.open_link(socket, established, Some(endpoint), read),
+            _ => self.open_link(socket, established, Some(endpoint), None, read),
         };
         // The peer may have said already that its own link is to be used instead.
         if peer != self.id() {
@@ -184,7 +184,7 @@ impl Node {
         let attempt = async {
             let socket = self.0.transports.dial(endpoint).await.map_err(unreachable)?;
             let mut read = BytesMut::new();
-            match self.shake_hands(&socket, Some(dialler), &mut read).await {
+            match self.greet(&socket, dialler, &mut read).await {
                 Ok(established) => Ok(Shaken { socket, established, read }),
                 Err(error) => {
                     socket.shutdown();
@@ -242,33 +242,32 @@ impl Node {
         Err(failure)
     }
 
-    /// Exchanges hellos; `dialler` is there where this side dialled. What arrives behind the peer's
-    /// hello is left in `read`.
-    pub(super) async fn shake_hands(
+    /// Exchanges hellos with a node that this side has dialled. What arrives behind its hello is left in `read`.
+    async fn greet(
         &self,
         socket: &Arc<dyn Socket>,
-        dialler: Option<Dialler>,
+        Dialler { expected, resumes }: Dialler,
         read: &mut BytesMut,
     ) -> Result<Established, RemoteError> {
-        let mut hello = Hello::new(self.id(), self.limits(), self.0.lease);
-        hello.endpoints = self.endpoints();
-        let handshake = match dialler {
-            Some(Dialler { expected, resumes }) => Handshake::dial(Hello { expected, resumes, ..hello }),
-            None => Handshake::accept(Hello { ticket: Some(Ticket::random()), ..hello }),
-        };
-        if dialler.is_some() {
-            write_all(socket, &handshake.hello()).await.map_err(broken)?;
-        }
-        let frame = read_frame(socket, read).await?;
-        let established = handshake.handle_frame(&frame);
-        // An acceptor that is not the one wanted says who it is, so that the dialler can tell.
-        if dialler.is_none() {
-            write_all(socket, &handshake.hello()).await.map_err(broken)?;
-        }
-        established.map_err(|error| match error {
+        let handshake = Handshake::dial(Hello { expected, resumes, ..self.hello() });
+        write_all(socket, &handshake.hello()).await.map_err(broken)?;
+        let frame = read_hello(socket, read).await?;
+        handshake.handle_frame(&frame).map_err(RemoteError::from)
+    }
+
+    /// What this node says of itself.
+    pub(super) fn hello(&self) -> Hello {
+        Hello { endpoints: self.endpoints(), ..Hello::new(self.id(), self.limits(), self.0.lease) }
+    }
+}
+
+impl std::convert::From<HandshakeError> for RemoteError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
             HandshakeError::Wire(error) => error.into(),
-            HandshakeError::OtherNode { .. } => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
-        })
+            HandshakeError::OtherNode { .. } => Self::new(ErrorKind::NoSuchObject, error.to_string()),
+            HandshakeError::Refused(ref why) => Self::new(why.kind, error.to_string()),
+        }
     }
 }
 
@@ -295,7 +294,7 @@ struct Shaken {
     read: BytesMut,
 }
 
-fn broken(error: io::Error) -> RemoteError {
+pub(super) fn broken(error: io::Error) -> RemoteError {
     RemoteError::new(ErrorKind::Unreachable, "the peer closed the connection in the handshake").with_source(&error)
 }
 
@@ -306,7 +305,12 @@ fn why_none_answered(first: Option<&Endpoint>, failures: &[(&Endpoint, RemoteErr
         let is_other = |error: &RemoteError| error.kind() == ErrorKind::NoSuchObject;
         let other_node = failures.iter().any(|(at, error)| Some(*at) == first && is_other(error))
             || (!failures.is_empty() && failures.iter().all(|(_, error)| is_other(error)));
-        let kind = if other_node { ErrorKind::NoSuchObject } else { ErrorKind::Unreachable };
+        let is_overloaded = failures.iter().any(|(_, error)| error.kind() == ErrorKind::Overloaded);
+        let kind = match (other_node, is_overloaded) {
+            (true, _) => ErrorKind::NoSuchObject,
+            (false, true) => ErrorKind::Overloaded,
+            (false, false) => ErrorKind::Unreachable,
+        };
         let tried: Vec<_> =
             failures.iter().map(|(endpoint, error)| format!("{endpoint}: {}", error.message())).collect();
         let message = format!("none of its endpoints answers: {}", tried.join("; "));
@@ -332,6 +336,19 @@ pub(super) fn encoded(message: &Message) -> BytesMut {
     let mut out = BytesMut::new();
     message.encode_frame(&mut out);
     out
+}
+
+/// The first frame. One of another kind than a hello is refused before its body has arrived.
+pub(super) async fn read_hello(socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Result<Frame, RemoteError> {
+    loop {
+        if let Some(frame) = split_frame(read)? {
+            return Ok(frame);
+        }
+        if !Hello::may_begin(read) {
+            return Err(WireError::Broken("did not begin with a hello").into());
+        }
+        read_some(socket, read).await.map_err(broken)?;
+    }
 }
 
 /// The next whole frame.

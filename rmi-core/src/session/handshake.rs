@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::Peer;
 use crate::{
     id::NodeId,
-    wire::{Frame, Hello, Kind, Ticket, WireError, begin_frame, finish_frame},
+    wire::{Frame, Hello, HelloRefused, Kind, Ticket, WireError, begin_frame, finish_frame},
 };
 
 /// Why a handshake failed.
@@ -24,6 +24,9 @@ pub enum HandshakeError {
         /// The node that answered.
         found: NodeId,
     },
+    /// The node that was dialled takes no link of this one.
+    #[error("the node there refuses this one: {}", .0.reason)]
+    Refused(HelloRefused),
 }
 
 /// A handshake that waits for the peer's hello.
@@ -65,18 +68,20 @@ impl Handshake {
     /// The frame that says hello.
     #[must_use]
     pub fn hello(&self) -> BytesMut {
-        let mut out = BytesMut::new();
-        let start = begin_frame(&mut out, Kind::Hello);
-        self.mine.encode(&mut out);
-        finish_frame(&mut out, start);
-        out
+        encode(&self.mine)
+    }
+
+    /// The frame that says hello, and that no link comes of it.
+    #[must_use]
+    pub fn refusal(self, why: HelloRefused) -> BytesMut {
+        encode(&Hello { ticket: None, refusal: Some(why), ..self.mine })
     }
 
     /// The peer's first frame arrived.
     ///
     /// # Errors
     ///
-    /// Where it is no hello, no version is common, or the dialled node is another.
+    /// Where it is no hello, no version is common, or the dialled node is another, or refuses.
     pub fn handle_frame(&self, frame: &Frame) -> Result<Established, HandshakeError> {
         if frame.kind != Kind::Hello {
             return Err(WireError::Broken("did not begin with a hello").into());
@@ -87,6 +92,9 @@ impl Handshake {
             && expected != theirs.node
         {
             return Err(HandshakeError::OtherNode { expected, found: theirs.node });
+        }
+        if let Some(why) = theirs.refusal.filter(|_| self.dialled) {
+            return Err(HandshakeError::Refused(why));
         }
         let lease = self.mine.lease.min(theirs.lease).max(LEASE_MIN);
         let peer = Peer {
@@ -104,6 +112,14 @@ impl Handshake {
         let ticket = if dialled { theirs.ticket } else { self.mine.ticket };
         Ok(Established { peer, lease, ticket: ticket.filter(|_| speaks), dialled, resumes: theirs.resumes && !dialled })
     }
+}
+
+fn encode(hello: &Hello) -> BytesMut {
+    let mut out = BytesMut::new();
+    let start = begin_frame(&mut out, Kind::Hello);
+    hello.encode(&mut out);
+    finish_frame(&mut out, start);
+    out
 }
 
 /// What a resumption is made of.

@@ -7,11 +7,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     error::WireError,
     field::{self, Reader},
-    frame::{FEATURES, FRAME_LEN_MAX},
-    resume::Ticket,
+    frame::{FEATURES, FRAME_LEN_MAX, Kind, peek_frame},
+    resume::{REASON_LEN_MAX, Ticket},
     varint,
 };
-use crate::{endpoint::Endpoint, id::NodeId, limits::Limits};
+use crate::{
+    endpoint::Endpoint,
+    error::{ErrorKind, RemoteError},
+    id::NodeId,
+    limits::Limits,
+};
 
 /// The first bytes of a hello's body.
 pub const MAGIC: [u8; 4] = *b"RMI\x01";
@@ -51,6 +56,32 @@ pub struct Hello {
     pub resumes: bool,
     /// What the sender, who was dialled, gives to resume this link by.
     pub ticket: Option<Ticket>,
+    /// Why the sender, who was dialled, takes no link of this dialler. Nothing follows such a hello.
+    pub refusal: Option<HelloRefused>,
+}
+
+/// Why a node takes no link of who dialled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelloRefused {
+    /// What the dialler's calls end with.
+    pub kind: ErrorKind,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+impl HelloRefused {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        // What a later version may have numbered so is some other kind.
+        let kind =
+            u16::try_from(reader.varint("the kind of a refusal")?).map_or(ErrorKind::Other, ErrorKind::from_number);
+        Ok(Self { kind, reason: reader.text("the reason of a refusal", REASON_LEN_MAX)?.to_owned() })
+    }
+}
+
+impl From<&RemoteError> for HelloRefused {
+    fn from(error: &RemoteError) -> Self {
+        Self { kind: error.kind(), reason: error.message().to_owned() }
+    }
 }
 
 /// What two hellos have in common.
@@ -68,6 +99,7 @@ const TOKEN: u8 = 1 << 1;
 /// The tags of extensions; 1 is reserved for a proof of the node id.
 const RESUMES: u64 = 2;
 const TICKET: u64 = 3;
+const REFUSED: u64 = 4;
 
 impl Hello {
     /// The hello of a node with these bounds, which names no endpoint, token or expected node.
@@ -86,6 +118,7 @@ impl Hello {
             token: None,
             resumes: false,
             ticket: None,
+            refusal: None,
         }
     }
 
@@ -118,6 +151,20 @@ impl Hello {
             varint::put(out, Ticket::LEN as u64);
             ticket.encode(out);
         }
+        if let Some(HelloRefused { kind, reason }) = &self.refusal {
+            let mut refusal = BytesMut::new();
+            varint::put(&mut refusal, kind.number().into());
+            let (told, _) = reason.split_at(reason.floor_char_boundary(REASON_LEN_MAX));
+            field::put_block(&mut refusal, told.as_bytes());
+            varint::put(out, REFUSED);
+            field::put_block(out, &refusal);
+        }
+    }
+
+    /// Whether this may be the beginning of its frame, as far as can be told.
+    #[must_use]
+    pub fn may_begin(read: &[u8]) -> bool {
+        peek_frame(read).is_none_or(|(kind, ..)| kind == Kind::Hello)
     }
 
     /// Reads the body of a hello. What stands in extension fields that this version does not know
@@ -154,6 +201,7 @@ impl Hello {
             token: if flags & TOKEN == 0 { None } else { Some(reader.shared_block("a token", TOKEN_LEN_MAX)?) },
             resumes: false,
             ticket: None,
+            refusal: None,
         };
         while !reader.is_empty() {
             let tag = reader.varint("the tag of an extension")?;
@@ -162,6 +210,7 @@ impl Hello {
             match tag {
                 RESUMES => hello.resumes = true,
                 TICKET => hello.ticket = Some(Ticket::decode(&mut reader)?),
+                REFUSED => hello.refusal = Some(HelloRefused::decode(&mut reader)?),
                 _ => continue,
             }
             reader.finish()?;
@@ -198,6 +247,7 @@ impl fmt::Debug for Hello {
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("resumes", &self.resumes)
             .field("ticket", &self.ticket)
+            .field("refusal", &self.refusal)
             .finish()
     }
 }
@@ -224,6 +274,16 @@ mod tests {
         assert_eq!(Hello::decode(&body.clone().freeze()).unwrap(), hello());
         body.put_slice(&[2, 1]);
         assert_eq!(Hello::decode(&body.freeze()).unwrap_err().to_string(), "a message ends within an extension");
+    }
+
+    #[test]
+    fn a_refusal_tells_why_in_so_many_words() {
+        let refused = |kind, reason: String| Hello { refusal: Some(HelloRefused { kind, reason }), ..hello() };
+        let short = refused(ErrorKind::AccessDenied, "nobody knows the token".to_owned());
+        assert_eq!(Hello::decode(&encode(&short).freeze()).unwrap(), short);
+        let long = refused(ErrorKind::Overloaded, "ä".repeat(600));
+        let told = Hello::decode(&encode(&long).freeze()).unwrap().refusal.unwrap();
+        assert_eq!((told.kind, told.reason), (ErrorKind::Overloaded, "ä".repeat(512)));
     }
 
     #[test]

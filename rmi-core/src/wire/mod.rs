@@ -29,7 +29,7 @@ pub use frame::{
     CHUNK_LEN_MAX, FEATURES, FRAME_LEN_MAX, Frame, FrameStart, Kind, begin_frame, finish_frame, split_frame,
     take_back_frame,
 };
-pub use hello::{Agreed, Hello};
+pub use hello::{Agreed, Hello, HelloRefused};
 pub use message::{
     Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
     Message, MethodNumber, Part, PromiseId, Refusal, Release, Slot,
