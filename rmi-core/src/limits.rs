@@ -51,9 +51,16 @@ pub struct Limits {
     pub retries: u32,
     /// Time that a shutdown waits for calls being served (default 30 s).
     pub drain_timeout: Duration,
-    /// Connections that may be in their handshake at once; more wait in the listener's backlog
-    /// (default 1,024).
+    /// Connections that may be in their handshake at once (default 1,024). For one more the oldest is closed, of
+    /// the address that has most of them: a handshake takes milliseconds, and who is silent keeps nobody out.
     pub handshakes: u32,
+    /// Connections that others may have dialled to this node (default 16,384, some 100 MB where they are idle).
+    /// Links that are lost are bounded by the same number once more, with what is kept of lost peers for their lease.
+    pub connections: u32,
+    /// Of those, the ones from one IP address, or one /64 of IPv6 (default 8,192: no address fills a node alone).
+    /// All peers behind a proxy or a NAT have one address, and so do all processes of this host that dial a
+    /// loopback address. Connections that come by other ways are not counted by address.
+    pub connections_per_address: u32,
     /// How long a method may take to be run where its call is read, and not in a task of its own (default 50 µs).
     pub quick: Duration,
 }
@@ -83,6 +90,8 @@ impl Default for Limits {
             retries: 5000,
             drain_timeout: Duration::from_secs(30),
             handshakes: 1024,
+            connections: 16_384,
+            connections_per_address: 8192,
             quick: Duration::from_micros(50),
         }
     }

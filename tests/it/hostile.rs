@@ -188,7 +188,7 @@ async fn half_open_connections_cost_a_bounded_time_and_stop_nobody() {
         for _ in 0..12 {
             silent.push(Raw::dial(&scene.server).await);
         }
-        // Behind all of them in the backlog.
+        // The oldest of them gives way.
         let late = client().await;
         scene.server.serve("counter", &counter());
         let there = Remote::<dyn Counter>::service(&late, scene.server.endpoints()[0].clone(), "counter");

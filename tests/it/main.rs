@@ -32,6 +32,7 @@ mod oneway;
 mod order;
 mod overload;
 mod pipelining;
+mod places;
 mod process;
 mod promises;
 mod raw;

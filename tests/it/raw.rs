@@ -43,9 +43,14 @@ impl Raw {
 
     pub(crate) async fn connect_as(node: &Node, hello: &Hello) -> Self {
         let mut raw = Self::dial(node).await;
-        raw.say(hello).await;
-        raw.hear().await;
+        raw.greet(hello).await;
         raw
+    }
+
+    /// Exchanges hellos, where it has dialled.
+    pub(crate) async fn greet(&mut self, hello: &Hello) {
+        self.say(hello).await;
+        self.hear().await;
     }
 
     /// A link that a node dialled.

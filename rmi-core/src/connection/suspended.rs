@@ -103,6 +103,11 @@ impl<O: Kept> Link<O> {
         self.driver.wake();
         Ok(())
     }
+
+    /// Whether a connection waits to take it up.
+    pub(crate) fn is_taken_up(&self) -> bool {
+        self.locked.lock().carrier.is_some()
+    }
 }
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {

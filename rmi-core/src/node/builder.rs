@@ -17,7 +17,9 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, dial::Dials, host, listen::Listeners};
+use super::{
+    DialPolicy, Inner, Known, Node, RelayPolicy, WeakNode, admission::Admission, dial::Dials, host, listen::Listeners,
+};
 use crate::{
     budget::Budget,
     connection::Clock,
@@ -251,6 +253,7 @@ impl NodeBuilder {
             trust: self.trust,
             advertised,
             listeners,
+            admission: Admission::new(&self.limits),
             links: Mutex::default(),
             dials: Dials::default(),
             objects: Mutex::new(ObjectTable::default()),

@@ -19,7 +19,7 @@ use crate::{
     referent::Referent,
     session::{Established, Handshake, HandshakeError},
     transport::Socket,
-    wire::{Frame, Hello, Message, Resume, ResumeRefused, split_frame},
+    wire::{Frame, Hello, Message, Resume, ResumeRefused, WireError, split_frame},
 };
 
 type NodeLink = Arc<Link<Referent>>;
@@ -140,7 +140,7 @@ impl Node {
             }
             _ => {
                 let principal = socket.principal();
-                self.open_link(socket, established, principal, Some(endpoint), read)
+                self.open_link(socket, established, principal, Some(endpoint), None, read)
             }
         };
         // The peer may have said already that its own link is to be used instead.
@@ -259,7 +259,7 @@ impl Node {
     ) -> Result<Established, RemoteError> {
         let handshake = Handshake::dial(Hello { expected, resumes, token, ..self.hello() });
         write_all(socket, &handshake.hello()).await.map_err(broken)?;
-        let frame = read_frame(socket, read).await?;
+        let frame = read_hello(socket, read).await?;
         handshake.handle_frame(&frame).map_err(RemoteError::from)
     }
 
@@ -317,7 +317,12 @@ fn why_none_answered(first: Option<&Endpoint>, failures: &[(&Endpoint, RemoteErr
         let is_other = |error: &RemoteError| error.kind() == ErrorKind::NoSuchObject;
         let other_node = failures.iter().any(|(at, error)| Some(*at) == first && is_other(error))
             || (!failures.is_empty() && failures.iter().all(|(_, error)| is_other(error)));
-        let kind = if other_node { ErrorKind::NoSuchObject } else { ErrorKind::Unreachable };
+        let is_overloaded = failures.iter().any(|(_, error)| error.kind() == ErrorKind::Overloaded);
+        let kind = match (other_node, is_overloaded) {
+            (true, _) => ErrorKind::NoSuchObject,
+            (false, true) => ErrorKind::Overloaded,
+            (false, false) => ErrorKind::Unreachable,
+        };
         let tried: Vec<_> =
             failures.iter().map(|(endpoint, error)| format!("{endpoint}: {}", error.message())).collect();
         let message = format!("none of its endpoints answers: {}", tried.join("; "));
@@ -343,6 +348,19 @@ pub(super) fn encoded(message: &Message) -> BytesMut {
     let mut out = BytesMut::new();
     message.encode_frame(&mut out);
     out
+}
+
+/// The first frame. One of another kind than a hello is refused before its body has arrived.
+pub(super) async fn read_hello(socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Result<Frame, RemoteError> {
+    loop {
+        if let Some(frame) = split_frame(read)? {
+            return Ok(frame);
+        }
+        if !Hello::may_begin(read) {
+            return Err(WireError::Broken("did not begin with a hello").into());
+        }
+        read_some(socket, read).await.map_err(broken)?;
+    }
 }
 
 /// The next whole frame.

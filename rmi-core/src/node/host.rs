@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::sync::watch;
 
-use super::{Node, WeakNode};
+use super::{Left, Node, WeakNode, admission::Place};
 use crate::{
     connection::{Driver, Ended, Host, Link, Redial},
     context::{Current, InContext},
@@ -114,11 +114,13 @@ impl Host<Referent> for Node {
 
     /// What was given over the link is asked of its owners: the giver may be gone for good.
     fn handle_suspended(&self, link: &Arc<Link<Referent>>) {
+        self.give_place_back(link);
         self.leave_giver(link);
         self.0.quiet.notify_waiters();
     }
 
     fn handle_resumed(&self, link: &Arc<Link<Referent>>) {
+        self.0.admission.settle(link.number());
         self.merge_twins(link.peer().node);
     }
 
@@ -142,13 +144,14 @@ impl Host<Referent> for Node {
         let given =
             others.iter().filter(|other| other.number() != link.number()).flat_map(|other| other.foreign_given());
         given.into_iter().any(|(_, given)| passes_on(&given))
-            || self.0.leases.lock().holdings_mut().any(|given| given.iter().any(passes_on))
+            || self.0.leases.lock().holdings_mut().any(|left| left.given.iter().any(passes_on))
     }
 
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
         self.0.made_before.fetch_add(link.calls_made(), Ordering::Relaxed);
         self.0.links.lock().remove(&link.number());
+        let place = self.0.admission.take(link.number());
         // While this node closes, what others hold through it must not be released to an owner whose
         // link is still open.
         let closing = self.is_closed().then_some(Time::NEVER);
@@ -156,7 +159,8 @@ impl Host<Referent> for Node {
         if given.is_empty() || ended.goodbye {
             link.discard(given);
         } else if let Some(ends) = closing.or(lease) {
-            self.0.leases.lock().keep(ends, given);
+            let place = place.map(Place::outlive);
+            self.0.leases.lock().keep(ends, Left { given, _place: place });
             self.0.leases_changed.send_replace(());
         } else {
             link.discard(given);
@@ -336,20 +340,32 @@ impl Node {
         }
     }
 
+    /// A link without a connection takes no place of one.
+    pub(super) fn give_place_back(&self, link: &Arc<Link<Referent>>) {
+        if link.is_suspended() && !link.is_taken_up() {
+            let counts = link.counts();
+            self.0.admission.lose(link, counts.exports + counts.imports > 0);
+        }
+    }
+
     /// Begins a link over a socket whose hellos were exchanged; `dialled` says where this side
-    /// dialled. `read` holds what arrived since.
+    /// dialled, and `place` is that of a peer that did. `read` holds what arrived since.
     pub(super) fn open_link(
         &self,
         socket: Arc<dyn Socket>,
         established: Established,
         principal: Principal,
         dialled: Option<Endpoint>,
+        place: Option<Place>,
         read: BytesMut,
     ) -> Arc<Link<Referent>> {
         let session = Session::new(established, self.limits().clone(), self.now());
         let link = Link::new(socket.clone(), session, principal, dialled, self.limits().clone(), self.0.clock);
         tracing::debug!(peer = %link.describe_peer(), principal = %link.principal(), dialled = ?link.dialled(), "connected");
         self.0.open.send_modify(|open| *open += 1);
+        if let Some(place) = place {
+            self.0.admission.keep(link.number(), place);
+        }
         self.0.links.lock().insert(link.number(), link.clone());
         if self.is_closed() {
             // It opened while the node was closing, which may have missed it.

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{
     Node,
-    dial::{broken, encoded, read_frame, write_all},
+    admission::{Place, Shaking},
+    dial::{broken, encoded, read_frame, read_hello, write_all},
 };
 use crate::{
     connection::{Carrier, From},
     endpoint::Endpoint,
-    error::RemoteError,
+    error::{ErrorKind, RemoteError},
     principal::Principal,
     session::{Established, Handshake},
     transport::{ACCEPT_PAUSE, Listener, Socket},
-    wire::{Hello, Message, ResumeRefused, Ticket},
+    wire::{Hello, Message, ResumeRefused, Ticket, WireError},
 };
 
 /// Where a node listens, and the word to stop.
@@ -45,28 +46,19 @@ impl Listeners {
     }
 }
 
-/// Accepts until the node closes. At most [`Limits::handshakes`](crate::Limits::handshakes)
-/// handshakes are under way at once; the others wait in the listener's backlog.
+/// Accepts until the node closes.
 pub(super) async fn accept_all(node: Node, listener: Box<dyn Listener>) {
     let mut closed = node.0.listeners.closed.subscribe();
-    let places = Arc::new(Semaphore::new(node.limits().handshakes.max(1) as usize));
     loop {
-        let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
-            accepted = accepted => accepted,
             _ = closed.wait_for(|closed| *closed) => return,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok(socket) => {
-                let accepting = node.clone();
-                node.spawn(async move {
-                    accept(accepting, socket).await;
-                    drop(place);
-                });
+                let shaking = node.0.admission.enter(&socket.peer());
+                node.spawn(accept(node.clone(), socket, shaking));
             }
             Err(error) => {
                 tracing::warn!(endpoint = %listener.endpoint(), %error, "cannot accept; trying again");
@@ -76,19 +68,19 @@ pub(super) async fn accept_all(node: Node, listener: Box<dyn Listener>) {
     }
 }
 
-/// Shakes hands with who dialled, within the time for it.
-async fn accept(node: Node, socket: Arc<dyn Socket>) {
+/// Shakes hands with who dialled, within the time for it and for as long as it has a place.
+async fn accept(node: Node, socket: Arc<dyn Socket>, shaking: Shaking) {
     let peer = socket.peer();
-    let mut read = BytesMut::new();
-    let greeting = greet(&node, &socket, &mut read);
-    match tokio::time::timeout(node.limits().connect_timeout, greeting).await {
-        Ok(_) if node.is_closed() => socket.shutdown(),
-        Ok(Ok((established, principal))) if established.resumes => {
-            resume(&node, socket, established, principal, read).await;
+    let began = tokio::select! {
+        biased;
+        began = tokio::time::timeout(node.limits().connect_timeout, begin(&node, &socket)) => began,
+        () = shaking.gives_way() => {
+            tracing::debug!(%peer, "no handshake before others needed its place");
+            return socket.shutdown();
         }
-        Ok(Ok((established, principal))) => {
-            node.open_link(socket, established, principal, None, read);
-        }
+    };
+    match began {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "handshake failed");
             socket.shutdown();
@@ -100,15 +92,33 @@ async fn accept(node: Node, socket: Arc<dyn Socket>) {
     }
 }
 
-/// Exchanges hellos with who dialled, once it is known who that is.
-async fn greet(
-    node: &Node,
-    socket: &Arc<dyn Socket>,
-    read: &mut BytesMut,
-) -> Result<(Established, Principal), RemoteError> {
+/// Exchanges hellos, and begins a link or takes one up.
+async fn begin(node: &Node, socket: &Arc<dyn Socket>) -> Result<(), RemoteError> {
+    let mut read = BytesMut::new();
+    let Greeted { established, principal, place } = greet(node, socket, &mut read).await?;
+    if node.is_closed() {
+        socket.shutdown();
+    } else if established.resumes {
+        resume(node, socket, established, principal, read).await?;
+    } else {
+        node.open_link(socket.clone(), established, principal, None, place, read);
+    }
+    Ok(())
+}
+
+/// Who dialled, once hellos were exchanged.
+struct Greeted {
+    established: Established,
+    principal: Principal,
+    /// A link that is taken up has one.
+    place: Option<Place>,
+}
+
+/// Exchanges hellos with who dialled, or says why no link comes of it.
+async fn greet(node: &Node, socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Result<Greeted, RemoteError> {
     let handshake = Handshake::accept(Hello { ticket: Some(Ticket::random()), ..node.hello() });
-    let frame = read_frame(socket, read).await?;
-    let mut established = match handshake.handle_frame(&frame) {
+    let frame = read_hello(socket, read).await?;
+    let established = match handshake.handle_frame(&frame) {
         Ok(established) => established,
         Err(error) => {
             // A node that is not the one wanted says who it is, so that the dialler can tell.
@@ -116,12 +126,10 @@ async fn greet(
             return Err(error.into());
         }
     };
-    // It is a secret, and of no more use.
-    let token = established.token.take();
-    match node.trust().authenticate(token.as_ref(), socket.principal(), &socket.peer()).await {
-        Ok(principal) => {
+    match admit(node, socket, established).await {
+        Ok(greeted) => {
             write_all(socket, &handshake.hello()).await.map_err(broken)?;
-            Ok((established, principal))
+            Ok(greeted)
         }
         Err(error) => {
             write_all(socket, &handshake.refusal((&error).into())).await.map_err(broken)?;
@@ -130,37 +138,47 @@ async fn greet(
     }
 }
 
+/// Sees who it is, and that there is room for it.
+async fn admit(node: &Node, socket: &Arc<dyn Socket>, mut established: Established) -> Result<Greeted, RemoteError> {
+    let peer = socket.peer();
+    // It is a secret, and of no more use.
+    let token = established.token.take();
+    let principal = node.trust().authenticate(token.as_ref(), socket.principal(), &peer).await?;
+    let place = if established.resumes { None } else { Some(node.0.admission.admit(&peer)?) };
+    Ok(Greeted { established, principal, place })
+}
+
 /// Gives a connection to the lost link that it is to take up, or says why not.
 async fn resume(
     node: &Node,
-    socket: Arc<dyn Socket>,
+    socket: &Arc<dyn Socket>,
     established: Established,
     principal: Principal,
     mut read: BytesMut,
-) {
-    let peer = socket.peer();
-    let asked = async {
-        let frame = read_frame(&socket, &mut read).await?;
-        Ok::<_, RemoteError>(Message::decode(frame.kind, frame.body, node.limits())?)
+) -> Result<(), RemoteError> {
+    let frame = read_frame(socket, &mut read).await?;
+    let Message::Resume(resume) = Message::decode(frame.kind, frame.body, node.limits())? else {
+        return Err(WireError::Broken("sent no resumption behind a hello that announced one").into());
     };
-    let asked = tokio::time::timeout(node.limits().connect_timeout, asked).await;
-    let Ok(Ok(Message::Resume(resume))) = asked else {
-        tracing::debug!(%peer, "no resumption behind a hello that announced one");
-        socket.shutdown();
-        return;
-    };
+    let link = node.link_of(resume.link);
+    if let Some(link) = &link
+        && let Err(full) = node.0.admission.readmit(link.number(), &socket.peer())
+    {
+        // Closed without an answer it is lost once more, and dials again.
+        return Err(full);
+    }
     let carrier = Carrier { socket: socket.clone(), established, principal, read, from: From::Peer(resume) };
-    let offered = match node.link_of(resume.link) {
+    let offered = match &link {
         Some(link) => link.offer(carrier),
         None => Err("the link is not known: its lease is over, or it was ended"),
     };
     if let Err(why) = offered {
-        tracing::debug!(%peer, why, "resumption refused");
+        if let Some(link) = link {
+            node.give_place_back(&link);
+        }
         let refusal = Message::ResumeRefused(ResumeRefused { reason: why.to_owned() });
-        // A peer that is gone again needs no answer.
-        let refusal = encoded(&refusal);
-        let told = tokio::time::timeout(node.limits().connect_timeout, write_all(&socket, &refusal));
-        drop(told.await);
-        socket.shutdown();
+        write_all(socket, &encoded(&refusal)).await.map_err(broken)?;
+        return Err(RemoteError::new(ErrorKind::ConnectionLost, format!("resumption refused: {why}")));
     }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Nodes: a process's presence in the system. A node dials, listens and exports.
 
+mod admission;
 mod batch;
 mod builder;
 mod current;
@@ -33,12 +34,16 @@ use tokio::{
     time::Instant,
 };
 
+use self::{
+    admission::{Admission, Place},
+    dial::Dials,
+    listen::Listeners,
+};
 pub use self::{
     builder::{NodeBuilder, NodeError},
     policy::{DialPolicy, RelayPolicy},
     stats::NodeStats,
 };
-use self::{dial::Dials, listen::Listeners};
 pub(crate) use self::{host::no_such_method, stats::OpenStream};
 use crate::{
     any::AnyRemote,
@@ -91,13 +96,14 @@ pub(crate) struct Inner {
     trust: Trust,
     advertised: Vec<Endpoint>,
     listeners: Listeners,
+    admission: Admission,
     /// All links, by their numbers.
     links: Mutex<BTreeMap<u64, Arc<Link<Referent>>>>,
     dials: Dials,
     objects: Mutex<ObjectTable<Object<dyn Erased>>>,
     services: Mutex<HashMap<String, Arc<Object<dyn Erased>>>>,
     kept: Mutex<HashMap<String, AnyRemote>>,
-    leases: Mutex<Leases<Vec<Referent>>>,
+    leases: Mutex<Leases<Left>>,
     /// References that may have to change their link: those that were held through a third node when
     /// they arrived, and those of nodes that may dial this one too.
     movable: Mutex<Vec<Weak<Import>>>,
@@ -122,6 +128,12 @@ pub(crate) struct Inner {
     quiet: Notify,
     /// How many connections are open, for a shutdown to wait for.
     open: watch::Sender<usize>,
+}
+
+/// What a lost peer held, and the place that it takes where it had dialled this node.
+struct Left {
+    given: Vec<Referent>,
+    _place: Option<Place>,
 }
 
 impl Node {
@@ -278,8 +290,8 @@ impl Node {
         for link in self.links() {
             link.unexport(&own.id, dead.clone());
         }
-        for given in self.0.leases.lock().holdings_mut() {
-            given.retain(|referent| !matches!(referent, Referent::Own(kept) if is_own(kept)));
+        for left in self.0.leases.lock().holdings_mut() {
+            left.given.retain(|referent| !matches!(referent, Referent::Own(kept) if is_own(kept)));
         }
         true
     }

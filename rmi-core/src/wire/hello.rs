@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     error::WireError,
     field::{self, Reader},
-    frame::{FEATURES, FRAME_LEN_MAX},
+    frame::{FEATURES, FRAME_LEN_MAX, Kind, peek_frame},
     resume::{REASON_LEN_MAX, Ticket},
     varint,
 };
@@ -159,6 +159,12 @@ impl Hello {
             varint::put(out, REFUSED);
             field::put_block(out, &refusal);
         }
+    }
+
+    /// Whether this may be the beginning of its frame, as far as can be told.
+    #[must_use]
+    pub fn may_begin(read: &[u8]) -> bool {
+        peek_frame(read).is_none_or(|(kind, ..)| kind == Kind::Hello)
     }
 
     /// Reads the body of a hello. What stands in extension fields that this version does not know
