@@ -21,6 +21,9 @@ pub struct Limits {
     /// Calls that may wait at this node for a peer's credit (default 131,072); one more is
     /// refused as [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded).
     pub waiting_calls: u32,
+    /// Bytes of payloads of the calls that so wait (default 256 MiB, two of the longest messages). A single larger call
+    /// may wait.
+    pub waiting_bytes: u64,
     /// Bytes that may wait to be written to one peer before arriving calls are held back
     /// (default 32 MiB). One large message counts as three quarters of it at most.
     pub outbox_bytes: u64,
@@ -40,8 +43,14 @@ pub struct Limits {
     pub definitions: u32,
     /// Bytes of memory that the names in them may take (default 8 MiB).
     pub definition_bytes: u64,
-    /// Objects that one peer may hold of this node (default 16 Mi).
+    /// Objects that one peer may hold of this node (default 16 Mi). A call or a result that passes more fails.
     pub exports: u32,
+    /// Objects that this node may hold of one peer (default 16 Mi). A call or a result that brings more fails, and they
+    /// are given back.
+    pub imports: u32,
+    /// Streams that one peer may hold of this node, read or not (default 16,384: with four pulls each, as many as may
+    /// be unanswered). A call or a result that passes more fails.
+    pub streams: u32,
     /// Time to connect and shake hands (default 5 s).
     pub connect_timeout: Duration,
     /// Time for a call that sets none itself (default 30 s).
@@ -76,6 +85,7 @@ impl Default for Limits {
             call_bytes: 16 << 20,
             message_len: 128 << 20,
             waiting_calls: 131_072,
+            waiting_bytes: 256 << 20,
             outbox_bytes: 32 << 20,
             depth: 64,
             nesting: 128,
@@ -85,6 +95,8 @@ impl Default for Limits {
             definitions: 65_536,
             definition_bytes: 8 << 20,
             exports: 16 << 20,
+            imports: 16 << 20,
+            streams: 16_384,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
             retries: 5000,
