@@ -42,6 +42,7 @@ mod relay;
 mod retries;
 mod shutdown;
 mod spans;
+mod stream_bounds;
 mod streams;
 mod tls;
 mod trust;

@@ -15,14 +15,24 @@ pub struct InterfaceSet(Arc<Names>);
 struct Names {
     hash: u64,
     names: Vec<String>,
+    is_stream: bool,
 }
+
+/// The one interface of streams.
+pub(crate) const STREAM: &str = "rmi.Stream";
 
 impl InterfaceSet {
     /// The set of these names, most derived first.
     #[must_use]
     pub fn new(names: Vec<String>) -> Self {
         let hash = names.iter().fold(0u64, |hash, name| hash.rotate_left(7) ^ fnv1a64(&[name]));
-        Self(Arc::new(Names { hash, names }))
+        let is_stream = matches!(&names[..], [name] if name == STREAM);
+        Self(Arc::new(Names { hash, names, is_stream }))
+    }
+
+    /// Whether they are those of a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.is_stream
     }
 
     /// The names, most derived first.

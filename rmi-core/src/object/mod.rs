@@ -6,6 +6,7 @@ mod table;
 mod whereabouts;
 
 pub use interfaces::InterfaceSet;
+pub(crate) use interfaces::STREAM;
 pub use lease::Leases;
 pub use table::ObjectTable;
 pub use whereabouts::Whereabouts;

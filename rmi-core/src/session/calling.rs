@@ -143,7 +143,7 @@ impl<O: Clone> Session<O> {
             self.is_suspended() || self.made.parked_len() > 0 || !self.send_credit.has(cost)
         };
         if waits {
-            self.may_wait(call.depth)?;
+            self.may_wait(call.depth, call.payload.len() as u64)?;
         }
         if let Target::Service(name) = &call.target {
             check_name("the name of a service", name)?;
@@ -183,6 +183,7 @@ impl<O: Clone> Session<O> {
         if length.saturating_add(head_len) > limit {
             return too_large(format!("the {what} take {length} bytes, and the peer takes messages of {limit}"));
         }
+        self.may_give(references)?;
         // While there is no connection there is nobody to define them to: they are looked at again.
         for passed in references.iter().filter(|_| self.suspended.is_none()) {
             self.given.define_interfaces(&passed.interfaces, self.outbox.frames())?;
@@ -192,16 +193,21 @@ impl<O: Clone> Session<O> {
 
     /// A nested call never waits for credit: its caller's caller might wait for this very node. It
     /// does wait for a connection, which has a bound.
-    fn may_wait(&self, depth: u32) -> Result<(), RemoteError> {
+    fn may_wait(&self, depth: u32, bytes: u64) -> Result<(), RemoteError> {
         if depth > 0 && !self.is_suspended() {
             let message = "the peer has no credit for a nested call; let it serve more calls at once";
             return Err(RemoteError::new(ErrorKind::Overloaded, message));
         }
-        let waiting = self.made.parked_len();
-        if waiting >= self.limits.waiting_calls as usize {
-            return Err(RemoteError::new(ErrorKind::Overloaded, format!("{waiting} calls wait for the peer already")));
-        }
-        Ok(())
+        let (waiting, limits) = (self.made.waiting(), &self.limits);
+        let why = if waiting.calls >= limits.waiting_calls as usize {
+            format!("{} calls wait for the peer already, as many as Limits::waiting_calls allows", waiting.calls)
+        } else if waiting.bytes > 0 && waiting.bytes.saturating_add(bytes) > limits.waiting_bytes {
+            let (held, max) = (waiting.bytes, limits.waiting_bytes);
+            format!("calls of {held} bytes wait for the peer already, and Limits::waiting_bytes allows {max}")
+        } else {
+            return Ok(());
+        };
+        Err(RemoteError::new(ErrorKind::Overloaded, why))
     }
 
     /// A call waits behind all others. Keys of ended calls are never more than half of the queue.
@@ -391,7 +397,14 @@ impl<O: Clone> Session<O> {
         let Reply { id, outcome, references, payload, .. } = reply;
         let references = self.receive(references)?;
         self.note_received(&references);
-        self.handle_answer(now, id, Answer::Reply { outcome, payload, references })
+        let answer = match self.may_hold(&references) {
+            Ok(()) => Answer::Reply { outcome, payload, references },
+            Err(error) => {
+                self.release_all(references);
+                Answer::Failed(error.with_certainty(Certainty::Executed))
+            }
+        };
+        self.handle_answer(now, id, answer)
     }
 
     pub(super) fn handle_answer(&mut self, now: Time, id: CallId, answer: Answer<O>) -> Result<(), WireError> {

@@ -7,7 +7,11 @@ use std::{
 
 use slab::Slab;
 
-use super::{effects::Effects, parked::Parked, references::Received};
+use super::{
+    effects::Effects,
+    parked::{Parked, Waiting},
+    references::Received,
+};
 use crate::{
     error::RemoteError,
     time::Time,
@@ -58,7 +62,7 @@ pub(crate) struct CallsMade<O> {
     /// No deadline comes before this moment. It is moved by looking at all calls, and only when it
     /// is reached: calls end far more often than deadlines.
     earliest: Time,
-    parked: usize,
+    waiting: Waiting,
 }
 
 #[derive(Debug)]
@@ -158,7 +162,7 @@ impl<O> Made<O> {
 
 impl<O> Default for CallsMade<O> {
     fn default() -> Self {
-        Self { calls: Slab::new(), generation: 0, earliest: Time::NEVER, parked: 0 }
+        Self { calls: Slab::new(), generation: 0, earliest: Time::NEVER, waiting: Waiting::default() }
     }
 }
 
@@ -201,8 +205,9 @@ impl<O> CallsMade<O> {
     /// A call waits for credit, or for a connection, which it does until then.
     pub(crate) fn park(&mut self, key: CallKey, call: Parked<O>, until: Option<Time>) {
         if let Some(Made { stage: Stage::Waiting { parked, .. }, .. }) = self.get(key) {
+            let bytes = call.bytes();
             *parked = Some(Box::new(call));
-            self.parked += 1;
+            self.waiting.add(bytes);
         }
         if let Some(until) = until {
             self.expect(until);
@@ -221,13 +226,18 @@ impl<O> CallsMade<O> {
     pub(crate) fn unpark(&mut self, key: CallKey) -> Option<Box<Parked<O>>> {
         let Some(Made { stage: Stage::Waiting { parked, .. }, .. }) = self.get(key) else { return None };
         let call = parked.take();
-        self.parked -= usize::from(call.is_some());
+        self.waiting.remove(call.as_deref());
         call
     }
 
     /// How many calls wait for credit.
     pub(crate) fn parked_len(&self) -> usize {
-        self.parked
+        self.waiting.calls
+    }
+
+    /// How much waits for credit.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting
     }
 
     /// When a call is to end, as time left from now.
@@ -342,7 +352,7 @@ impl<O> CallsMade<O> {
         match &mut made.stage {
             Stage::Waiting { parked, .. } => {
                 let parked = parked.take();
-                self.parked -= usize::from(parked.is_some());
+                self.waiting.remove(parked.as_deref());
                 effects.discard(parked);
                 self.calls.remove(key.index);
                 Left::Unsent(id)
@@ -388,7 +398,7 @@ impl<O> CallsMade<O> {
             match &mut made.stage {
                 Stage::Waiting { waker, parked } => {
                     effects.wakers.extend(waker.take());
-                    self.parked -= usize::from(parked.is_some());
+                    self.waiting.remove(parked.as_deref());
                     effects.discard(parked.take());
                     made.stage = Stage::Answered(Answer::Failed(late(why)));
                     unsent.push(Self::id(index));
@@ -442,7 +452,7 @@ impl<O> CallsMade<O> {
             }
             Stage::Sent { .. } | Stage::Answered(_) => true,
         });
-        if self.parked > 0 {
+        if self.waiting.calls > 0 {
             self.expect(now + patience);
         }
     }
@@ -496,7 +506,7 @@ impl<O> CallsMade<O> {
         effects: &mut Effects<O>,
     ) -> Vec<CallId> {
         let mut unsent = Vec::new();
-        self.parked = 0;
+        self.waiting = Waiting::default();
         self.calls.retain(|index, made| {
             match &made.stage {
                 Stage::Waiting { .. } | Stage::Unheard { sequence: None } => unsent.push(Self::id(index)),
@@ -514,7 +524,7 @@ impl<O> CallsMade<O> {
 
     /// The link is lost: ends every call with this cause, by whether it was sent.
     pub(crate) fn lose(&mut self, cause: impl Fn(bool) -> RemoteError, effects: &mut Effects<O>) {
-        (self.earliest, self.parked) = (Time::NEVER, 0);
+        (self.earliest, self.waiting) = (Time::NEVER, Waiting::default());
         self.calls.retain(|_, made| made.end(&cause, effects));
     }
 

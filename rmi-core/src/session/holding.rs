@@ -1,12 +1,59 @@
 //! What a session holds for its peer and of its peer: given back, revoked, acknowledged.
 
-use super::{Phase, ReferenceCounts, Session, references::Received, sent::Trace};
+use super::{
+    Phase, ReferenceCounts, Session,
+    references::{Origin, Passed, Received},
+    sent::Trace,
+};
 use crate::{
+    error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     wire::{Ack, Kind, Message, Release, Slot},
 };
 
 impl<O: Clone> Session<O> {
+    /// Whether the peer may be given these too.
+    pub(super) fn may_give(&self, references: &[Passed<O>]) -> Result<(), RemoteError> {
+        let given = self.exports.counts();
+        let (objects_max, streams_max) = (self.limits.exports as usize, self.limits.streams as usize);
+        let streams = references.iter().filter(|passed| passed.interfaces.is_stream()).count();
+        // Mostly there is room for all of them, whatever the peer holds of them already.
+        if given.objects + references.len() <= objects_max && (streams == 0 || given.streams + streams <= streams_max) {
+            return Ok(());
+        }
+        let is_held = |passed: &&Passed<O>| match passed.origin {
+            Origin::Foreign { held: Some(slot), .. } => self.imports.holds(slot),
+            Origin::Foreign { .. } | Origin::Own => false,
+        };
+        let new = self.exports.count_new(references.iter().filter(|passed| !is_held(passed)));
+        let overloaded = |why| Err(RemoteError::new(ErrorKind::Overloaded, why));
+        if given.objects + new.objects > objects_max {
+            let (held, more) = (given.objects, new.objects);
+            return overloaded(format!(
+                "{held} objects are given to the peer, {more} more are passed, and Limits::exports allows {objects_max}"
+            ));
+        }
+        if new.streams > 0 && given.streams + new.streams > streams_max {
+            let (held, more) = (given.streams, new.streams);
+            return overloaded(format!(
+                "{held} streams are given to the peer, {more} more are passed, and Limits::streams allows {streams_max}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether what a message brought may be kept. It counts already.
+    pub(super) fn may_hold(&self, brought: &[Received<O>]) -> Result<(), RemoteError> {
+        let (held, max) = (self.imports.len(), self.limits.imports as usize);
+        if held <= max || !brought.iter().any(|reference| matches!(reference, Received::Held(_))) {
+            return Ok(());
+        }
+        let message = format!(
+            "with those that the message brings {held} objects of the peer are held, and Limits::imports allows {max}"
+        );
+        Err(RemoteError::new(ErrorKind::Overloaded, message))
+    }
+
     /// Gives a held reference back: one handle less, and a release for the peer with the last.
     pub fn release(&mut self, slot: Slot) {
         if let Some(count) = self.imports.release(slot) {

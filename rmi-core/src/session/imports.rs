@@ -65,7 +65,8 @@ impl Imports {
         self.holds(slot) && self.revoked.contains(&slot.index)
     }
 
-    fn holds(&self, slot: Slot) -> bool {
+    /// Whether a slot is held.
+    pub(crate) fn holds(&self, slot: Slot) -> bool {
         self.held.get(&slot.index).is_some_and(|held| held.generation == slot.generation)
     }
 

@@ -53,7 +53,37 @@ pub(crate) enum Needs {
     Nothing,
 }
 
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) calls: usize,
+    /// Of their payloads.
+    pub(crate) bytes: u64,
+}
+
+impl Waiting {
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.calls += 1;
+        self.bytes += bytes;
+    }
+
+    pub(crate) fn remove<O>(&mut self, parked: Option<&Parked<O>>) {
+        if let Some(parked) = parked {
+            self.calls -= 1;
+            self.bytes -= parked.bytes();
+        }
+    }
+}
+
 impl<O> Parked<O> {
+    /// The length of its payload.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.what {
+            Waits::Call(call) => call.payload.len() as u64,
+            Waits::Acquire(_) => 0,
+        }
+    }
+
     /// What it takes to be sent.
     pub(crate) fn needs(&self, credit: &SendCredit) -> Needs {
         match &self.what {

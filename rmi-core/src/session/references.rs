@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 
 use crate::{
     endpoint::Endpoint,
@@ -26,6 +26,14 @@ pub struct Passed<O> {
 }
 
 impl<O> Passed<O> {
+    /// The node whose object it is, where that is not this one.
+    const fn owner(&self) -> Option<NodeId> {
+        match &self.origin {
+            Origin::Own => None,
+            Origin::Foreign { owner, .. } => Some(*owner),
+        }
+    }
+
     /// The most bytes that it takes in a message.
     pub(super) fn len_max(&self) -> u64 {
         const OWN_LEN_MAX: u64 = 1 + 5 + 5 + 16 + 5;
@@ -108,6 +116,15 @@ pub(crate) struct Exports<O> {
     foreign: HashMap<(NodeId, ObjectId), u32, RandomState>,
     /// What few slots have.
     marks: HashMap<u32, Mark, RandomState>,
+    /// How many of them are streams.
+    streams: usize,
+}
+
+/// How many objects there are, and how many streams among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GivenCounts {
+    pub(crate) objects: usize,
+    pub(crate) streams: usize,
 }
 
 #[derive(Debug)]
@@ -130,6 +147,7 @@ struct Mark {
     owner: Option<NodeId>,
     /// The peer was told that it is gone.
     revoked: bool,
+    is_stream: bool,
 }
 
 impl<O> Default for Exports<O> {
@@ -141,6 +159,7 @@ impl<O> Default for Exports<O> {
             hasher: RandomState::default(),
             foreign: HashMap::default(),
             marks: HashMap::default(),
+            streams: 0,
         }
     }
 }
@@ -149,15 +168,8 @@ impl<O: Clone> Exports<O> {
     /// Gives an object out once more and returns its slot; `None` where there are `max` already. What it
     /// takes the place of goes to `replaced`, to be dropped outside every lock.
     pub(crate) fn give(&mut self, passed: &Passed<O>, max: u32, replaced: &mut Vec<O>) -> Option<Slot> {
-        let owner = match &passed.origin {
-            Origin::Own => None,
-            Origin::Foreign { owner, .. } => Some(*owner),
-        };
-        let known = match owner {
-            None => self.find_own(&passed.id),
-            Some(owner) => self.foreign.get(&(owner, passed.id)).copied(),
-        };
-        if let Some(index) = known {
+        let owner = passed.owner();
+        if let Some(index) = self.find(owner, &passed.id) {
             let slot = self.slots.get_mut(index as usize)?;
             let given = slot.given.as_mut()?;
             slot.count = slot.count.checked_add(1)?;
@@ -180,12 +192,21 @@ impl<O: Clone> Exports<O> {
                 };
                 own.insert_unique(hash(&index), index, hash);
             }
-            Some(owner) => {
-                self.foreign.insert((owner, passed.id), index);
-                self.marks.insert(index, Mark { owner: Some(owner), revoked: false });
-            }
+            Some(owner) => drop(self.foreign.insert((owner, passed.id), index)),
+        }
+        let is_stream = passed.interfaces.is_stream();
+        self.streams += usize::from(is_stream);
+        if owner.is_some() || is_stream {
+            self.marks.insert(index, Mark { owner, revoked: false, is_stream });
         }
         Some(Slot { index, generation })
+    }
+
+    fn find(&self, owner: Option<NodeId>, id: &ObjectId) -> Option<u32> {
+        match owner {
+            None => self.find_own(id),
+            Some(owner) => self.foreign.get(&(owner, *id)).copied(),
+        }
     }
 
     /// The slot of an own object.
@@ -252,7 +273,9 @@ impl<O: Clone> Exports<O> {
 
     fn free(&mut self, index: u32) -> Option<O> {
         let given = self.slots.get(index as usize)?.given.as_ref()?;
-        match self.marks.remove(&index).and_then(|mark| mark.owner) {
+        let mark = self.marks.remove(&index).unwrap_or_default();
+        self.streams -= usize::from(mark.is_stream);
+        match mark.owner {
             None => {
                 let hash = self.hasher.hash_one(Some(given.id));
                 if let Ok(entry) = self.own.find_entry(hash, |known| *known == index) {
@@ -300,6 +323,27 @@ impl<O: Clone> Exports<O> {
     pub(crate) fn foreign(&self, owner: NodeId, id: ObjectId) -> Option<&O> {
         let slot = self.slots.get(*self.foreign.get(&(owner, id))? as usize)?;
         Some(&slot.given.as_ref()?.object)
+    }
+
+    /// How many of these would take a slot, each counted once.
+    pub(crate) fn count_new<'a>(&self, passed: impl Iterator<Item = &'a Passed<O>>) -> GivenCounts
+    where
+        O: 'a,
+    {
+        let (mut new, mut counts) = (HashSet::<_, RandomState>::default(), GivenCounts::default());
+        for passed in passed {
+            let owner = passed.owner();
+            if self.find(owner, &passed.id).is_none() && new.insert((owner, passed.id)) {
+                counts.objects += 1;
+                counts.streams += usize::from(passed.interfaces.is_stream());
+            }
+        }
+        counts
+    }
+
+    /// How much is given out.
+    pub(crate) fn counts(&self) -> GivenCounts {
+        GivenCounts { objects: self.len(), streams: self.streams }
     }
 
     /// How many objects are given out.

@@ -141,6 +141,12 @@ impl<O: Clone> Session<O> {
         let (number, payload, depth, extras) = (call.method, call.payload, call.depth, call.extras);
         let arrived =
             Arrived { id, target: (), number, method, fingerprint, references, payload, cost, deadline, depth, extras };
+        if !arrived.references.is_empty()
+            && let Err(error) = self.may_hold(&arrived.references)
+        {
+            self.refuse_arrived(arrived, error);
+            return Ok(());
+        }
         let target = match call.target {
             _ if depth > self.limits.depth => Err(too_deep(depth, self.limits.depth)),
             Target::Slot(slot) => self.exports.get(slot).cloned().map(ArrivedTarget::Object).ok_or_else(no_such_object),
@@ -257,13 +263,12 @@ impl<O: Clone> Session<O> {
         }
         let id = self.served.start(acquire.id, GivesBack::Call(0)).ok_or(REUSED)?;
         self.receive_credit.handle_acquire();
-        match directory.find(&acquire.object) {
-            Some(_) if self.exports.len() >= self.limits.exports as usize => {
-                let message =
-                    format!("this node has given the peer {} objects, and may give no more", self.exports.len());
-                self.refuse(id, RemoteError::new(ErrorKind::Overloaded, message));
+        match directory.find(&acquire.object).map(|passed| (self.may_give(std::slice::from_ref(&passed)), passed)) {
+            Some((Ok(()), passed)) => self.reply(id, Outcome::Ok, vec![passed], &mut Encoded::default()),
+            Some((Err(error), passed)) => {
+                self.effects.garbage.push(passed.object);
+                self.refuse(id, error.with_certainty(Certainty::NotExecuted));
             }
-            Some(passed) => self.reply(id, Outcome::Ok, vec![passed], &mut Encoded::default()),
             None => self.refuse(id, no_such_object()),
         }
         Ok(())

@@ -37,7 +37,7 @@ use crate::{
     id::{Fingerprint, PULL, fnv1a64},
     interface::{InterfaceName, Manner, Method},
     marshal,
-    object::InterfaceSet,
+    object::{InterfaceSet, STREAM},
     referent::{Object, Referent},
     remote,
 };
@@ -46,7 +46,7 @@ use crate::{
 type Items<T> = BoxStream<'static, Result<T>>;
 
 /// The interface of sources.
-const INTERFACE: InterfaceName = InterfaceName::explicit("rmi.Stream");
+const INTERFACE: InterfaceName = InterfaceName::explicit(STREAM);
 const SIGNATURE: &str = "next(items:u32,bytes:u64)->rest";
 
 /// What a pull calls.
@@ -70,8 +70,8 @@ fn interfaces() -> &'static InterfaceSet {
 /// Whether a reference is that of a stream.
 pub(crate) fn is_stream(referent: &Referent) -> bool {
     match referent {
-        Referent::Own(object) => object.interfaces() == interfaces(),
-        Referent::Foreign(import) => import.interfaces() == interfaces(),
+        Referent::Own(object) => object.interfaces().is_stream(),
+        Referent::Foreign(import) => import.interfaces().is_stream(),
         Referent::Named(_) | Referent::Balanced(_) | Referent::Service(_) => false,
     }
 }

@@ -151,3 +151,24 @@ pub(crate) fn put_endpoints(out: &mut BytesMut, endpoints: &[Endpoint]) {
         put_block(out, endpoint.to_string().as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoints_of_a_node_are_bounded_in_number_and_length() {
+        let told = |count: u64, len: usize| {
+            let mut out = BytesMut::new();
+            varint::put(&mut out, count);
+            (0..count).for_each(|_| put_block(&mut out, format!("mem://{}", "x".repeat(len - 6)).as_bytes()));
+            Reader::new(&out.freeze()).endpoints().map(|endpoints| endpoints.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(told(16, 1024), Ok(16));
+        assert_eq!(told(17, 10), Err("endpoints of a node: 17 exceeds the limit of 16".to_owned()));
+        assert_eq!(told(1, 1025), Err("an endpoint: 1025 exceeds the limit of 1024".to_owned()));
+        let mut out = BytesMut::new();
+        put_endpoints(&mut out, &vec![Endpoint::Mem { name: "x".into() }; 17]);
+        assert_eq!(Reader::new(&out.freeze()).endpoints().unwrap().len(), 16, "no more are told");
+    }
+}

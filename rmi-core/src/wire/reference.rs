@@ -128,3 +128,27 @@ pub(crate) fn take_table(reader: &mut Reader<'_>, limits: &Limits) -> Result<Vec
     }
     Ok(references)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_route_to_an_owner_is_bounded() {
+        let decoded = |nodes: usize| {
+            let third = Descriptor::Third {
+                slot: Slot { index: 0, generation: 0 },
+                object: ObjectId::random(),
+                interfaces: InterfacesNumber(0),
+                owner: NodeId::random(),
+                endpoints: Vec::new(),
+                route: vec![NodeId::random(); nodes],
+            };
+            let mut out = BytesMut::new();
+            third.encode(&mut out);
+            Descriptor::decode(&mut Reader::new(&out.freeze())).map_err(|error| error.to_string())
+        };
+        decoded(8).unwrap();
+        assert_eq!(decoded(9), Err("nodes of a route: 9 exceeds the limit of 8".to_owned()));
+    }
+}

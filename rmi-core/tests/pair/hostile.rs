@@ -470,3 +470,36 @@ fn questions_whose_answers_are_never_read() {
         }
     }
 }
+
+#[test]
+fn a_peer_that_acknowledges_nothing_is_remembered_for_so_long() {
+    // Each reference that is of no use to a call is given back, which the peer must say to have heard.
+    let mut victim = Victim::new().defined();
+    let references: Vec<_> = (0..1 << 16).map(|index| mine(slot(index, 0))).collect();
+    let gives = |victim: &mut Victim, generation: u32| {
+        let references = references.iter().map(|descriptor| match *descriptor {
+            Descriptor::Mine { slot: Slot { index, .. }, object, interfaces } => {
+                Descriptor::Mine { slot: slot(index, generation), object, interfaces }
+            }
+            _ => descriptor.clone(),
+        });
+        let target = Target::Slot(slot(0, 0));
+        let call = Call { target, references: references.collect(), ..call(generation) };
+        let heard = victim.hear(Message::Call(call));
+        let session = &mut victim.0.b().session;
+        while session.has_output() {
+            let length = session.slices().iter().map(|slice| slice.len()).sum();
+            session.advance(length);
+        }
+        heard
+    };
+    for generation in 0..15 {
+        gives(&mut victim, generation).unwrap();
+    }
+    victim.accept(Message::Ack(Ack { received: 1 << 16 }));
+    for generation in 15..17 {
+        gives(&mut victim, generation).unwrap();
+    }
+    let error = gives(&mut victim, 17).unwrap_err();
+    assert_eq!(error.to_string(), "the peer acknowledges nothing");
+}

@@ -8,6 +8,7 @@
 mod calls;
 mod credit;
 mod ending;
+mod holding;
 mod hostile;
 mod lanes;
 mod limits;

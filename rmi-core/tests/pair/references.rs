@@ -237,22 +237,6 @@ fn references_of_a_reply_too_large_were_never_given() {
 }
 
 #[test]
-fn an_object_beyond_the_limit_arrives_as_a_reference_that_leads_nowhere() {
-    let mut pair = Pair::with(Limits { exports: 1, ..Limits::default() });
-    let (first, _alive) = Obj::new();
-    let (second, alive) = Obj::new();
-    let key = pair.start(A, Start::service().passing(&[&first, &second]));
-    drop(second);
-    pair.run();
-    let call = pair.b().take_call();
-    assert!(matches!(&call.references[..], [Some(Obj::Held(_)), None]));
-    pair.b().reply(call.id, b"", &[]);
-    pair.run();
-    replied(pair.a().poll(key));
-    assert!(alive.upgrade().is_none());
-}
-
-#[test]
 fn an_acquired_object_may_be_called_by_its_id_in_the_same_breath() {
     let mut pair = Pair::new();
     let (object, alive) = Obj::new();
