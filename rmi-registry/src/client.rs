@@ -433,6 +433,7 @@ impl Resolve for Lookup {
         let found = self.places.ask(|place| async move { place.service.lookup(self.name.to_string()).await }).await;
         found.map_err(|error| match error {
             RegistryError::Remote(error) => error,
+            error @ RegistryError::AccessDenied { .. } => RemoteError::new(ErrorKind::AccessDenied, error.to_string()),
             error => RemoteError::new(ErrorKind::NoSuchObject, error.to_string()),
         })
     }

@@ -1,6 +1,6 @@
 //! What an operation on a registry can fail with.
 
-use rmi_core::RemoteError;
+use rmi_core::{Certainty, ErrorKind, RemoteError};
 use serde::{Deserialize, Serialize};
 
 /// Why an operation on a registry failed.
@@ -51,7 +51,7 @@ pub enum RegistryError {
     /// The caller may not do this with the name.
     #[error("{}", why_denied(name, peer, registry, denied.as_deref()))]
     AccessDenied {
-        /// The name, or the beginning of the names to be listed.
+        /// The name, or the beginning of the names to be listed; empty where the caller may do so with none.
         name: String,
         /// The caller as the registry knows it: who it is, and the address that it was seen at.
         peer: String,
@@ -63,7 +63,7 @@ pub enum RegistryError {
     },
     /// The call itself failed.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(RemoteError),
     /// The text is not the URL of a registry, or not one that can be used here.
     #[error("cannot use the URL {url:?}: {reason}")]
     InvalidUrl {
@@ -138,9 +138,24 @@ fn at(registry: &str) -> String {
     if registry.is_empty() { String::new() } else { format!(" at {registry}") }
 }
 
+impl From<RemoteError> for RegistryError {
+    fn from(error: RemoteError) -> Self {
+        // Refused before the registry looked at any name.
+        if error.kind() == ErrorKind::AccessDenied && error.certainty() == Certainty::NotExecuted {
+            let deed = error.method().and_then(|method| method.rsplit('.').next()).unwrap_or("change");
+            let (name, peer, registry) = (String::new(), String::from("this node"), String::new());
+            return Self::AccessDenied { name, peer, registry, denied: Some(deed.to_owned()) };
+        }
+        Self::Remote(error)
+    }
+}
+
 fn why_denied(name: &str, peer: &str, registry: &str, denied: Option<&str>) -> String {
     let at = at(registry);
     match denied {
+        Some(deed) if name.is_empty() => format!(
+            "the registry{at} does not let {peer} {deed} any name: without a policy only its own host changes names, and              with one a rule has to allow it"
+        ),
         Some(deed) => {
             format!("the policy of the registry{at} does not let {peer} {deed} {name:?}; have a rule added for it")
         }
@@ -161,8 +176,6 @@ fn each(reasons: &[(String, RemoteError)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rmi_core::ErrorKind;
-
     use super::*;
 
     fn all() -> Vec<RegistryError> {

@@ -78,6 +78,20 @@ pub(crate) fn permit(rights: &[Right], name: &str) -> Result<(), RegistryError> 
     Err(RegistryError::AccessDenied { name: name.to_owned(), peer, registry: String::new(), denied })
 }
 
+/// The policy of a registry that was given none.
+pub(crate) struct OwnHost;
+
+impl Authorizer for OwnHost {
+    fn may_call(&self, access: &Access<'_>) -> bool {
+        let right = Right::ALL.into_iter().find(|right| right.as_str() == access.method);
+        access.interface != INTERFACE || right.is_some_and(|right| may_by_default(&[right], access.peer_addr))
+    }
+
+    fn may_name(&self, access: &Access<'_>, _: &str) -> bool {
+        self.may_call(access)
+    }
+}
+
 /// All may look up, and this host may bind.
 fn may_by_default(rights: &[Right], peer: &PeerAddr) -> bool {
     peer.same_host() || !rights.iter().any(|right| right.changes())
@@ -86,7 +100,8 @@ fn may_by_default(rights: &[Right], peer: &PeerAddr) -> bool {
 /// Who binds, where that matters: where a policy tells callers apart.
 pub(crate) fn binder() -> Option<Principal> {
     let context = Context::current()?;
-    context.may_name(INTERFACE, Right::Bind.as_str(), "").map(|_| context.principal().clone())
+    let is_by_policy = context.may_name(INTERFACE, Right::Bind.as_str(), "").is_some();
+    Some(context.principal().clone()).filter(|_| is_by_policy)
 }
 
 /// An authorizer that is asked for the rights which the calls of a registry need.

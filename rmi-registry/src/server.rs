@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use crate::{
     error::RegistryError,
     names::Names,
-    rights::ByRight,
+    rights::{ByRight, OwnHost},
     service::{NameService, SERVICE},
     url::RegistryUrl,
 };
@@ -101,6 +101,7 @@ pub struct RegistryServerBuilder {
     lease: Option<Duration>,
     node: Option<Node>,
     node_builder: Option<NodeBuilder>,
+    has_authorizer: bool,
 }
 
 impl RegistryServerBuilder {
@@ -135,6 +136,7 @@ impl RegistryServerBuilder {
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         let builder = self.node_builder.take().unwrap_or_else(Node::builder);
         self.node_builder = Some(builder.authorizer(ByRight(authorizer)));
+        self.has_authorizer = true;
         self
     }
 
@@ -171,6 +173,9 @@ impl RegistryServerBuilder {
             return Ok(node);
         }
         let mut builder = self.node_builder.unwrap_or_else(Node::builder);
+        if !self.has_authorizer {
+            builder = builder.authorizer(ByRight(OwnHost));
+        }
         if let Some(lease) = self.lease {
             builder = builder.lease(lease);
         }

@@ -12,6 +12,7 @@ mod bystander;
 mod bytes;
 mod cable;
 mod calls;
+mod classics;
 mod common;
 mod cut;
 mod deadlines;

@@ -161,10 +161,15 @@ impl Raw {
     }
 
     pub(crate) async fn define(&mut self, method: &Method) -> MethodNumber {
+        self.define_as(method, method.to_string()).await
+    }
+
+    /// Gives a method a name that need not be its own.
+    pub(crate) async fn define_as(&mut self, method: &Method, name: String) -> MethodNumber {
         let number = MethodNumber(self.defined);
         self.defined += 1;
         let (id, fingerprint) = (method.id, method.fingerprint);
-        self.send(&Message::Define(Definition::Method { number, id, fingerprint, name: method.to_string() })).await;
+        self.send(&Message::Define(Definition::Method { number, id, fingerprint, name })).await;
         number
     }
 
