@@ -278,6 +278,8 @@
 //!   registry's URL.
 //! - **Isolation.** A panic in a method is that call's error. Whatever a peer sends can at worst end that peer's
 //!   connection.
+//! - **Trust.** A caller is whom it has proved to be ([`Context::principal`]), and does what the node's [`Authorizer`] lets
+//!   it; without one, everything. Over `tls://` nobody reads along, with the feature `tls`.
 //! - **One port.** Callbacks come back over the connection that the client dialled, and over the one that replaces it.
 //!
 //! # What is not
@@ -287,7 +289,8 @@
 //! - The fields of types that travel by copy are not versioned: both sides must be built from the same definition, as
 //!   with any postcard data. Adding a method breaks nobody; changing one is a
 //!   [`SignatureMismatch`](ErrorKind::SignatureMismatch).
-//! - Nothing is encrypted or authenticated yet: keep nodes on networks that you trust.
+//! - Nothing is encrypted over `tcp://`, and nobody is told apart there: keep such nodes on networks that you trust, or see
+//!   `SECURITY.md` for what closes them.
 
 extern crate self as rmi;
 

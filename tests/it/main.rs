@@ -24,6 +24,7 @@ mod hostile;
 mod interceptors;
 mod interfaces;
 mod killed;
+mod lean;
 mod lifetime;
 mod metadata;
 mod mistakes;
