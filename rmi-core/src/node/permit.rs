@@ -15,6 +15,7 @@ use crate::{
 
 impl Node {
     /// The object that a call is for, if its caller may call it. Who may not is not told whether it exists.
+    #[cold]
     pub(super) fn resolve_permitted(
         &self,
         authorizer: &dyn Authorizer,
