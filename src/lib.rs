@@ -296,6 +296,8 @@ extern crate self as rmi;
 
 pub use rmi_core::endpoint::{Endpoint, EndpointError};
 pub use rmi_core::interface::{ImplementedBy, Interface};
+#[cfg(feature = "tls")]
+pub use rmi_core::tls;
 pub use rmi_core::transport;
 pub use rmi_core::{
     Access, AnyRemote, Authenticator, Authorizer, Balance, CallOptions, CastError, Certainty, Context, Credentials,

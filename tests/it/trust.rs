@@ -68,7 +68,12 @@ struct Guests(HashMap<&'static str, &'static str>);
 
 impl Guests {
     fn new() -> Self {
-        Self(HashMap::from([("sesame", "alice"), ("abracadabra", "bob"), ("simsalabim", "alice")]))
+        Self(HashMap::from([
+            ("sesame", "alice"),
+            ("abracadabra", "bob"),
+            ("simsalabim", "alice"),
+            ("crowbar", "mallory"),
+        ]))
     }
 }
 
@@ -204,6 +209,7 @@ struct Rules;
 impl Authorizer for Rules {
     fn may_call(&self, access: &Access<'_>) -> bool {
         match access.principal {
+            Principal::Token(name) if **name == *"mallory" => panic!("the rules know no mallory"),
             Principal::Token(name) => **name == *"alice",
             _ => matches!((access.interface, access.method), ("trust.Mirror", "look") | ("trust.Attic", _)),
         }
@@ -274,6 +280,13 @@ async fn who_may_call_is_told_the_truth() {
     let refused = failure(soon(serve(&server, &bob, &counter()).add(3)).await, "add");
     assert_eq!(refused.kind(), ErrorKind::AccessDenied);
     assert!(refused.to_string().contains("token:bob"), "{refused}");
+    // An authorizer that panics forbids, and its link goes on.
+    let mallory = bearer("crowbar", &server).await;
+    for _ in 0..2 {
+        let refused = failure(soon(serve(&server, &mallory, &counter()).add(3)).await, "add");
+        assert_eq!(refused.kind(), ErrorKind::AccessDenied);
+    }
+    assert_eq!(mallory.stats().connections, 1);
 }
 
 #[tokio::test]

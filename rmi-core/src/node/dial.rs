@@ -317,12 +317,10 @@ fn why_none_answered(first: Option<&Endpoint>, failures: &[(&Endpoint, RemoteErr
         let is_other = |error: &RemoteError| error.kind() == ErrorKind::NoSuchObject;
         let other_node = failures.iter().any(|(at, error)| Some(*at) == first && is_other(error))
             || (!failures.is_empty() && failures.iter().all(|(_, error)| is_other(error)));
-        let is_overloaded = failures.iter().any(|(_, error)| error.kind() == ErrorKind::Overloaded);
-        let kind = match (other_node, is_overloaded) {
-            (true, _) => ErrorKind::NoSuchObject,
-            (false, true) => ErrorKind::Overloaded,
-            (false, false) => ErrorKind::Unreachable,
-        };
+        // One that answers and refuses tells more than those that are silent.
+        let mut kinds = failures.iter().map(|(_, error)| error.kind());
+        let refused = kinds.find(|kind| matches!(kind, ErrorKind::Overloaded | ErrorKind::AccessDenied));
+        let kind = if other_node { ErrorKind::NoSuchObject } else { refused.unwrap_or(ErrorKind::Unreachable) };
         let tried: Vec<_> =
             failures.iter().map(|(endpoint, error)| format!("{endpoint}: {}", error.message())).collect();
         let message = format!("none of its endpoints answers: {}", tried.join("; "));

@@ -1,5 +1,7 @@
 //! Whether a call may be made, where the node has an [`Authorizer`].
 
+use std::panic::AssertUnwindSafe;
+
 use super::Node;
 use crate::{
     connection::Link,
@@ -47,7 +49,9 @@ impl Node {
         let (principal, peer_addr) = (link.principal(), &link.peer_addr());
         let (peer, service) = (link.peer().node, service.as_deref());
         let access = Access { principal, peer, peer_addr, interface, method, object, service };
-        if authorizer.may_call(&access) { aim } else { Err(denied(principal)) }
+        // It is a user's: a panic forbids this call, and ends no link.
+        let may = std::panic::catch_unwind(AssertUnwindSafe(|| authorizer.may_call(&access)));
+        if may.unwrap_or(false) { aim } else { Err(denied(principal)) }
     }
 }
 

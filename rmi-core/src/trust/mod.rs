@@ -60,6 +60,7 @@ pub struct Credentials<'a> {
 
 impl Credentials<'_> {
     /// The token that it was given with [`NodeBuilder::token`](crate::NodeBuilder::token) for this node; at most 16 KiB.
+    /// Compare it in constant time, or look its hash up: how long a comparison takes tells how much of a guess is right.
     #[must_use]
     pub fn token(&self) -> Option<&[u8]> {
         self.token
@@ -94,7 +95,8 @@ impl fmt::Debug for Credentials<'_> {
 /// What is forbidden, what does not exist and what the object has no method for look alike to who may not call it: all
 /// are [`ErrorKind::AccessDenied`].
 pub trait Authorizer: Send + Sync + 'static {
-    /// Whether the call may be made. Asked before its arguments are decoded, where they are read: do not wait here.
+    /// Whether the call may be made. Asked before its arguments are decoded, where they are read: do not wait here. A panic
+    /// forbids the call.
     fn may_call(&self, access: &Access<'_>) -> bool;
 
     /// Whether a call that may be made may be for this name. Asked by services that have names, such as the registry.
