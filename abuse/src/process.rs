@@ -14,6 +14,10 @@ use anyhow::{Context, Result, anyhow, bail};
 /// The longest silence that is waited out.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// The C library's allocator is told to give back what is free, and not to keep the more the larger it was: what stays
+/// then is what the program holds.
+const GENEROUS: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "1048576")];
+
 /// This program in another role; it ends when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -24,7 +28,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(args: &[String]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(args).envs(GENEROUS).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start this program again")?;
         let input = child.stdin.take().context("its input is piped")?;
         let output = child.stdout.take().context("its output is piped")?;

@@ -26,7 +26,8 @@ pub(crate) fn legend(seconds: u64, rounds: u32, connections: u64) -> Vec<String>
         ),
         format!("up to {connections} silent connections; the abuser comes from 127.0.0.2 where the system has that"),
         format!("the lease is {} s; `back after` is when no count and no file was left any more", LEASE.as_secs()),
-        "memory is resident; `after` comes once for each round: what the allocator keeps stays the same".to_owned(),
+        "memory is resident; `after` comes once for each round; the C library's allocator is told to give back what is free"
+            .to_owned(),
     ]
 }
 
