@@ -99,7 +99,7 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) host: Arc<H>,
     pub(super) line: H::Line,
     pub(super) socket: Arc<dyn Socket>,
-    intake: Intake,
+    pub(super) intake: Intake,
     events: Vec<Event<O>>,
     pub(super) dispatch: Dispatch<O, H::Handler>,
     /// Calls that arrived while too much waits to be written.
