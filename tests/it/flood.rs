@@ -1,0 +1,58 @@
+//! Floods that are allowed, one by one, and keep nobody else from their turn.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use rmi::Endpoint;
+use rmi_core::{
+    session::Handshake,
+    wire::{CallId, Cancel, Message},
+};
+
+use crate::{
+    common::{TCP, node, until},
+    raw::hello,
+};
+
+/// What is sent in all: several times as much as may be read before others have their turn.
+const FLOOD_LEN: usize = 6 << 20;
+
+/// A megabyte of small messages is a hundred thousand of them, and all of it was one turn: whoever shared the thread
+/// waited for half a second.
+#[tokio::test]
+async fn small_messages_by_the_hundred_thousand_let_others_run() {
+    let server = node(TCP).await;
+    let Endpoint::Tcp { port, .. } = server.endpoints().remove(0) else { unreachable!("it listens over tcp") };
+    // A thread of its own, so that there is always more to read.
+    let flooding = thread::spawn(move || {
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        peer.write_all(&Handshake::dial(hello(Duration::from_secs(30))).hello()).unwrap();
+        peer.read_exact(&mut [0; 4]).unwrap();
+        let mut flood = BytesMut::new();
+        while flood.len() < FLOOD_LEN {
+            Message::Cancel(Cancel { id: CallId(7) }).encode_frame(&mut flood);
+        }
+        peer.write_all(&flood).unwrap();
+        // Goes once all of it is read: the answer to the ping stands behind it.
+        let mut ping = BytesMut::new();
+        Message::Ping(1).encode_frame(&mut ping);
+        peer.write_all(&ping).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        peer.read_to_end(&mut Vec::new()).ok();
+    });
+    until("the peer is there", || server.stats().connections == 1).await;
+    let (began, mut longest, mut last) = (Instant::now(), Duration::ZERO, Instant::now());
+    while server.stats().connections == 1 {
+        tokio::task::yield_now().await;
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+    }
+    let all = began.elapsed();
+    flooding.join().unwrap();
+    assert!(longest < all / 12, "of {all:?} others waited for {longest:?} at a time");
+}
