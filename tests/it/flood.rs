@@ -3,19 +3,21 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use rmi::Endpoint;
+use rmi::{Endpoint, Remote, remote};
 use rmi_core::{
     session::Handshake,
     wire::{CallId, Cancel, Message},
 };
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    common::{TCP, node, until},
+    common::{TCP, client, counter, mem, node, serve, soon, until},
     raw::hello,
 };
 
@@ -55,4 +57,51 @@ async fn small_messages_by_the_hundred_thousand_let_others_run() {
     let all = began.elapsed();
     flooding.join().unwrap();
     assert!(longest < all / 12, "of {all:?} others waited for {longest:?} at a time");
+}
+
+static BEGUN: AtomicBool = AtomicBool::new(false);
+static DECODED: AtomicBool = AtomicBool::new(false);
+
+/// What takes long to decode.
+#[derive(Serialize)]
+struct Load(Vec<u32>);
+
+impl<'de> Deserialize<'de> for Load {
+    fn deserialize<D: Deserializer<'de>>(decoder: D) -> Result<Self, D::Error> {
+        BEGUN.store(true, Ordering::SeqCst);
+        let load = Vec::deserialize(decoder)?;
+        thread::sleep(Duration::from_millis(500));
+        DECODED.store(true, Ordering::SeqCst);
+        Ok(Self(load))
+    }
+}
+
+#[remote]
+trait Scales {
+    async fn weigh(&self, load: Load) -> rmi::Result<usize>;
+}
+
+struct Steelyard;
+
+#[remote]
+impl Scales for Steelyard {
+    async fn weigh(&self, load: Load) -> rmi::Result<usize> {
+        Ok(load.0.len())
+    }
+}
+
+/// Some such calls at once held every thread of the server: small calls of others took seconds.
+#[tokio::test]
+async fn a_large_call_that_is_decoded_keeps_no_thread_from_small_ones() {
+    let (server, client) = (node(&mem()).await, client().await);
+    let scales = serve(&server, &client, &Remote::<dyn Scales>::new(Steelyard));
+    let total = serve(&server, &client, &counter());
+    soon(total.add(1)).await.unwrap();
+    let weighed = tokio::spawn(async move { scales.weigh(Load(vec![7; 300_000])).await });
+    until("the large call is decoded", || BEGUN.load(Ordering::SeqCst)).await;
+    assert_eq!(soon(total.add(1)).await.unwrap(), 2);
+    assert!(!DECODED.load(Ordering::SeqCst), "the small call waited for it");
+    assert_eq!(soon(weighed).await.unwrap().unwrap(), 300_000);
+    client.shutdown().await;
+    server.shutdown().await;
 }
