@@ -34,10 +34,11 @@ pub(crate) trait Desk {
 
 /// A box in a box in a box.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Nest(pub(crate) Option<Box<Nest>>);
+pub(crate) struct Nest(pub(crate) Option<Box<Self>>);
 
 /// Small on the wire.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "what it is for")]
 pub(crate) enum Fat {
     /// A byte.
     Nothing,

@@ -173,16 +173,18 @@ impl std::fmt::Debug for Context {
 pub(crate) struct InContext {
     handler: Option<Handler>,
     current: Option<Current>,
+    is_large: bool,
 }
 
 impl InContext {
-    pub(crate) fn new(handler: impl Into<Handler>, mut current: Current) -> Self {
+    /// Of a handler that decodes much, or not.
+    pub(crate) fn new(handler: impl Into<Handler>, mut current: Current, is_large: bool) -> Self {
         let handler = handler.into();
         if handler.manner.detached {
             // It runs on when its caller's time is over, and so do the calls that it makes.
             current.deadline = None;
         }
-        Self { handler: Some(handler), current: Some(current) }
+        Self { handler: Some(handler), current: Some(current), is_large }
     }
 }
 
@@ -208,7 +210,11 @@ impl Served for InContext {
     }
 
     fn is_blocking(&self) -> bool {
-        self.handler.as_ref().is_some_and(|handler| handler.manner.blocking)
+        self.is_large || self.handler.as_ref().is_some_and(|handler| handler.manner.blocking)
+    }
+
+    fn is_large(&self) -> bool {
+        self.is_large
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Limits {
     pub nesting: u32,
     /// Elements of all sequences and maps of one message, empty ones too (default 16 Mi).
     pub elements: u64,
+    /// Of those, the ones beyond the length of the message in bytes: they take no bytes, but time (default 65,536).
+    pub empty_elements: u64,
     /// Bytes of memory that the sequences, maps, strings, options and enums of one message may take
     /// when decoded (default 512 MiB).
     pub decoded_bytes: u64,
@@ -105,8 +107,12 @@ pub struct Limits {
 }
 
 /// For what never leaves the process.
-pub(crate) static UNBOUNDED: LazyLock<Limits> =
-    LazyLock::new(|| Limits { elements: u64::MAX, decoded_bytes: u64::MAX, ..Limits::default() });
+pub(crate) static UNBOUNDED: LazyLock<Limits> = LazyLock::new(|| Limits {
+    elements: u64::MAX,
+    empty_elements: u64::MAX,
+    decoded_bytes: u64::MAX,
+    ..Limits::default()
+});
 
 impl Default for Limits {
     fn default() -> Self {
@@ -120,6 +126,7 @@ impl Default for Limits {
             depth: 64,
             nesting: 128,
             elements: 16 << 20,
+            empty_elements: 65_536,
             decoded_bytes: 512 << 20,
             references: 65_536,
             definitions: 65_536,

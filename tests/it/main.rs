@@ -19,6 +19,7 @@ mod deadlines;
 mod detached;
 mod dialled;
 mod examples;
+mod flood;
 mod forged;
 mod hostile;
 mod interceptors;

@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask check | test | loom | simulate | bench | counts | bless`. Needs nothing but cargo.
+//! The workshop: `cargo xtask check | test | loom | simulate | bench | counts | abuse | bless`. Needs nothing but cargo.
 
 mod counts;
 mod report;
@@ -37,6 +37,8 @@ enum Task {
     Bench(Bench),
     /// Count the instructions of a call, under valgrind, and compare them with those recorded.
     Counts(Instructions),
+    /// Attack a server in nine ways, in release, and measure what its honest clients feel; fails where one does harm.
+    Abuse(Abuse),
     /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
     Bless(Runner),
 }
@@ -97,6 +99,25 @@ struct Instructions {
     profile: Vec<String>,
 }
 
+#[derive(Args)]
+struct Abuse {
+    /// Only these attacks; an unknown one lists all.
+    #[arg(value_name = "KIND")]
+    kinds: Vec<String>,
+
+    /// How long each attack lasts (6 s unless set).
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+
+    /// How often each attack is repeated on the same server (twice unless set).
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+
+    /// Keep the tables in abuse/RESULTS.md.
+    #[arg(long)]
+    write: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask check --keep-going       all complaints in one go
@@ -107,6 +128,7 @@ Examples:
   cargo xtask bench --only callers-64 --peer floor rmi tarpc
   cargo xtask counts --write           a call costs something else, and is meant to
   cargo xtask counts --profile callers-64
+  cargo xtask abuse silent deaf        two of the attacks
   cargo xtask bless -- -p rmi-macros   new expansion snapshots and ui messages
 
 Exit status: 0 all is well, 1 a step failed, 2 the command line was wrong.";
@@ -122,6 +144,7 @@ fn main() -> ExitCode {
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
         Task::Bench(Bench { check: true, .. }) => tasks::check_bench(),
         Task::Bench(bench) => tasks::bench(&bench),
+        Task::Abuse(abuse) => tasks::abuse(&abuse),
         Task::Counts(counts) => tasks::counts(&counts.only, counts.write, &counts.profile),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    Bench,
+    Abuse, Bench,
     step::{Output, Step, is_installed, is_program_installed, root},
 };
 
@@ -103,6 +103,15 @@ pub(crate) fn simulate(programs: Option<u32>, seed: Option<u64>) -> Vec<Step> {
     let mut args: Vec<String> = programs.map(|programs| format!("--programs={programs}")).into_iter().collect();
     args.extend(seed.map(|seed| format!("--seed={seed}")));
     vec![Step::cargo("simulate", "run --release --package rmi-simulate --").args(&args)]
+}
+
+/// Attacks on a server, beside honest clients.
+pub(crate) fn abuse(abuse: &Abuse) -> Vec<Step> {
+    let mut args = abuse.kinds.clone();
+    args.extend(abuse.seconds.map(|seconds| format!("--seconds={seconds}")));
+    args.extend(abuse.rounds.map(|rounds| format!("--rounds={rounds}")));
+    args.extend(abuse.write.then(|| "--write".to_owned()));
+    vec![Step::cargo("abuse", "run --release --package rmi-abuse -- run").args(&args)]
 }
 
 pub(crate) fn bench(bench: &Bench) -> Vec<Step> {

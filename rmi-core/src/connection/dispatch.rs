@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     Kept, Link,
     blocking::Blocking,
+    large::InTurn,
     places::{Places, Watch},
 };
 use crate::{
@@ -44,6 +45,9 @@ pub(crate) trait Served: Future<Output = ()> + Send + Unpin + 'static {
     /// Whether it may block its thread. It never runs where calls are read then: it proves nothing, and
     /// so earns no place there.
     fn is_blocking(&self) -> bool;
+
+    /// Whether it decodes so much that its first poll takes long. Then it is blocking too.
+    fn is_large(&self) -> bool;
 }
 
 /// The calls being served over one link.
@@ -102,7 +106,7 @@ impl<O: Kept, F: Served> Dispatch<O, F> {
 
     /// Starts the handler of a call to this object.
     pub(super) fn start(&mut self, id: ServedId, object: ObjectId, method: MethodNumber, mut future: F) {
-        if self.places.is_quick(method) && !self.starts.has(object) {
+        if self.places.is_quick(method) && !future.is_blocking() && !self.starts.has(object) {
             // Nobody needs to wake the reader for it: if it is not ready it goes on in a task,
             // which polls it again.
             let ended = poll_guarded(&self.link, id, &mut future, &mut Context::from_waker(Waker::noop())).is_ready();
@@ -182,9 +186,10 @@ async fn run_in_order<O: Kept, F: Served>(
             }
         };
         let is_blocking = handler.future.as_ref().is_some_and(Served::is_blocking);
+        let is_large = handler.future.as_ref().is_some_and(Served::is_large);
         let mut handler = Abortable::new(handler, abort);
         if is_blocking {
-            let mut handler = Box::pin(Blocking::new(handler, runtime.clone()));
+            let mut handler = Box::pin(Blocking::new(InTurn::new(handler, is_large).await, runtime.clone()));
             let ahead = handler.begin().await;
             next = starts.next(object);
             if next.is_some() {

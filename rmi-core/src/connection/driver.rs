@@ -80,6 +80,9 @@ pub(crate) trait Host<O>: Directory<O> + Send + Sync + 'static {
 /// them from their own calls.
 const STINT_LEN: usize = 1 << 20;
 
+/// Time after which it lets them run whatever it has moved: bytes can be many small calls.
+const STINT: Duration = Duration::from_millis(1);
+
 /// Time that a peer has to close once goodbye was said to it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -99,7 +102,7 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     pub(super) host: Arc<H>,
     pub(super) line: H::Line,
     pub(super) socket: Arc<dyn Socket>,
-    intake: Intake,
+    pub(super) intake: Intake,
     events: Vec<Event<O>>,
     pub(super) dispatch: Dispatch<O, H::Handler>,
     /// Calls that arrived while too much waits to be written.
@@ -122,6 +125,8 @@ pub(crate) struct Driver<O: Kept, H: Host<O>> {
     has_let_others_run: bool,
     /// Bytes read and written since other tasks could run.
     moved: usize,
+    /// The times of the first read since then and of the last one.
+    stint: Option<(Time, Time)>,
 }
 
 impl<O: Kept, H: Host<O>> Driver<O, H> {
@@ -146,6 +151,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
             host,
             socket,
             moved: 0,
+            stint: None,
         }
     }
 
@@ -180,8 +186,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
                 Some(over) => return over,
                 None => over = poll_fn(|cx| self.poll_step(cx)).await.err(),
             }
-            if self.moved >= STINT_LEN {
-                self.moved = 0;
+            if self.moved >= STINT_LEN || self.stint.is_some_and(|(first, last)| last >= first + STINT) {
+                (self.moved, self.stint) = (0, None);
                 tokio::task::yield_now().await;
             }
         }
@@ -202,13 +208,19 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
         let read = self.poll_read(cx)?;
         self.poll_close()?;
         if read.is_pending() && self.waits_for_others(cx) {
+            self.stint = None;
             return Poll::Pending;
         }
         let written = self.poll_write(cx)?;
         let released = self.release_held_back();
         let time = self.poll_time(cx)?;
         let again = called || read.is_ready() || written.is_ready() || released || time.is_ready();
-        if again { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if again {
+            Poll::Ready(Ok(()))
+        } else {
+            self.stint = None;
+            Poll::Pending
+        }
     }
 
     /// Whether this task lets others run before it writes, so that what they add leaves with the same
@@ -242,6 +254,7 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
 
     fn handle_read(&mut self) -> Result<(), Over> {
         let now = self.link.clock.now();
+        self.stint = self.stint.map_or(Some((now, now)), |(first, _)| Some((first, now)));
         let (link, host, intake, events) = (&self.link, &self.host, &mut self.intake, &mut self.events);
         let handled = link.step(|locked| {
             // The replies of all that is dispatched now leave with one write, by this driver.

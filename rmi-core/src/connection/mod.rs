@@ -10,6 +10,7 @@ mod calling;
 mod dispatch;
 mod driver;
 mod held_back;
+mod large;
 mod places;
 mod suspended;
 
@@ -36,6 +37,7 @@ pub(crate) use self::{
     calling::{AtOnce, Left, Started},
     dispatch::{Served, panic_text},
     driver::{Driver, Host},
+    large::is_large,
     suspended::{Carrier, From, Redial, Unresumed},
 };
 use crate::{

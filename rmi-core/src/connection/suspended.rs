@@ -15,7 +15,7 @@ use crate::{
     error::{ErrorKind, RemoteError},
     id::fnv1a64,
     principal::Principal,
-    session::{Counts, Established},
+    session::{Counts, Established, Intake},
     time::Time,
     transport::Socket,
     wire::{Ack, LinkId, Resume, WireError},
@@ -145,6 +145,8 @@ impl<O: Kept, H: Host<O>> Driver<O, H> {
     /// Lets go of the lost connection, and of all that ran for it.
     fn suspend(&mut self) {
         self.socket.shutdown();
+        // Nothing of it is ever made whole; for the length of a lease it would be a lot of memory.
+        self.intake = Intake::default();
         let now = self.link.clock.now();
         self.link.step(|locked| {
             locked.socket = None;

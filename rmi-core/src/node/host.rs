@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{Left, Node, WeakNode, admission::Place};
 use crate::{
-    connection::{Driver, Ended, Host, Link, Redial},
+    connection::{Driver, Ended, Host, Link, Redial, is_large},
     context::{Current, InContext},
     endpoint::Endpoint,
     error::{Certainty, ErrorKind, RemoteError},
@@ -48,6 +48,7 @@ impl Host<Referent> for Node {
         let link = &line.link;
         let references = call.references.into_iter().map(|reference| self.receive(link, reference)).collect();
         let responder = Responder::new(line.clone(), call.id);
+        let is_large = is_large(&call.payload);
         let request = Request { payload: call.payload, references, from: Some((line.clone(), call.cost)) };
         if call.depth > self.limits().depth {
             let (depth, limit) = (call.depth, self.limits().depth);
@@ -71,21 +72,23 @@ impl Host<Referent> for Node {
         };
         let object = match aim {
             Aim::Own(object) if method == FENCE => {
-                return Some((object.id, InContext::new(answer_fence(responder), current)));
+                return Some((object.id, InContext::new(answer_fence(responder), current, false)));
             }
             Aim::Own(object) if !self.interceptors().see(Side::Server, method) => object,
             aim => {
+                // What is relayed is not decoded.
+                let is_large = is_large && matches!(aim, Aim::Own(_));
                 let name = link.known_method(call.number).map_or_else(|| "?".into(), |known| known.name);
                 let extras = current.extras.clone();
                 let served = Served { method, fingerprint, name, request, deadline, depth, extras };
                 let order = aim.order();
                 let handler = self.serve_around(line, aim, served, responder);
-                return Some((order, InContext::new(handler, current)));
+                return Some((order, InContext::new(handler, current, is_large)));
             }
         };
         let incoming = IncomingCall { method, fingerprint, request, responder };
         match object.erased.dispatch(incoming) {
-            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current))),
+            Ok(handler) => Some((object.id, InContext::new(self.note_detached(handler), current, is_large))),
             Err(incoming) => {
                 incoming.responder.refuse(no_such_method(&object));
                 None

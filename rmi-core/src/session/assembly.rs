@@ -62,6 +62,11 @@ impl Assembly {
         Self { lanes: HashMap::default(), message_len, open: 0 }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
     /// A chunk arrived. Returns the message that it completes.
     ///
     /// # Errors

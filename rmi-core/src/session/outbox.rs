@@ -219,9 +219,9 @@ impl<O> Outbox<O> {
         self.lanes.take_unsent()
     }
 
-    /// Nothing more is written.
+    /// Nothing more is written. No memory is kept either.
     pub(crate) fn clear(&mut self) {
-        self.frames.clear();
+        self.frames = BytesMut::new();
         self.begun = None;
     }
 }

@@ -118,7 +118,9 @@ impl<O: Clone> Session<O> {
             return Vec::new();
         }
         self.drop_unsent();
+        // What was begun is over. Its memory is not kept for a connection that may never come.
         self.outbox.clear();
+        self.assembly = Assembly::new(self.limits.message_len);
         self.suspended = Some(Suspended { since: now, gave_up: false });
         let cause = || lost("the connection was lost before the call had left").with_certainty(Certainty::NotSent);
         self.made.suspend(now, self.limits.connect_timeout, cause, &mut self.effects);
@@ -246,4 +248,56 @@ impl<O: Clone> Session<O> {
 
 fn lost(message: &str) -> RemoteError {
     RemoteError::new(ErrorKind::ConnectionLost, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, Bytes, BytesMut};
+
+    use super::*;
+    use crate::{
+        id::{NodeId, ObjectId},
+        limits::Limits,
+        session::{Directory, Handshake, Passed},
+        wire::{Chunk, Frame, Hello, Kind, Part, Ticket},
+    };
+
+    struct Nothing;
+
+    impl Directory<()> for Nothing {
+        fn find(&self, _: &ObjectId) -> Option<Passed<()>> {
+            None
+        }
+    }
+
+    /// An acceptor's session that may be resumed.
+    fn accepted() -> Session<()> {
+        let limits = Limits::default();
+        let hello = |ticket| Hello { ticket, ..Hello::new(NodeId::random(), &limits, Duration::from_secs(30)) };
+        let mut body = BytesMut::new();
+        hello(None).encode(&mut body);
+        let theirs = Frame { kind: Kind::Hello, body: body.freeze() };
+        let established = Handshake::accept(hello(Some(Ticket::random()))).handle_frame(&theirs).unwrap();
+        Session::new(established, limits, Time::START)
+    }
+
+    fn chunk() -> Frame {
+        let mut body = BytesMut::new();
+        let data = Bytes::from_static(&[Kind::Call as u8; 100]);
+        Message::Chunk(Chunk { lane: 1, total: Some(64 << 20), part: Part::More, data }).encode(&mut body);
+        Frame { kind: Kind::Chunk, body: body.freeze() }
+    }
+
+    /// Peers that began large messages and vanished left what had arrived of them for as long as their links might
+    /// have been resumed.
+    #[test]
+    fn a_lost_connection_leaves_no_message_that_has_begun() {
+        let mut session = accepted();
+        session.handle_frame(Time::START, chunk(), &Nothing, &mut Vec::new()).unwrap();
+        session.outbox.frames().put_bytes(0, 1 << 20);
+        assert!(!session.assembly.is_empty());
+        session.suspend(Time::START);
+        assert!(session.is_suspended() && session.assembly.is_empty());
+        assert_eq!(session.outbox.frames().capacity(), 0);
+    }
 }

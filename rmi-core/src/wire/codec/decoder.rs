@@ -29,6 +29,7 @@ pub struct Decoder<'m> {
 struct Bounds {
     nesting: u32,
     elements: u64,
+    elements_max: u64,
     bytes: u64,
 }
 
@@ -37,7 +38,9 @@ impl<'m> Decoder<'m> {
     #[inline]
     #[must_use]
     pub fn new(input: &'m Bytes, limits: &Limits) -> Self {
-        let bounds = Bounds { nesting: limits.nesting, elements: limits.elements, bytes: limits.decoded_bytes };
+        let elements = limits.elements.min(limits.empty_elements.saturating_add(input.len() as u64));
+        let (elements_max, bytes) = (limits.elements, limits.decoded_bytes);
+        let bounds = Bounds { nesting: limits.nesting, elements, elements_max, bytes };
         Self {
             input,
             rest: input,
@@ -83,8 +86,12 @@ impl<'m> Decoder<'m> {
         self.rest
     }
 
-    /// Reads on in another input, within what is left of the bounds.
+    /// Reads on in another input, which begins with what was left, within what is left of the bounds.
     pub(crate) fn go_on_in(&mut self, input: &'m Bytes) {
+        let more = input.len().saturating_sub(self.rest.len()) as u64;
+        let elements = self.limits.elements.saturating_add(more).min(self.limits.elements_max);
+        self.elements_left += elements - self.limits.elements;
+        self.limits.elements = elements;
         (self.input, self.rest) = (input, input);
     }
 
