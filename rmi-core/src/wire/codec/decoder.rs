@@ -288,13 +288,11 @@ impl<'m> de::Deserializer<'m> for &mut Decoder<'m> {
 
     fn deserialize_char<V: Visitor<'m>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let len = self.varint::<64>()?;
-        let first = match len {
-            1..=4 => std::str::from_utf8(self.take(len, "a char")?).ok().and_then(|text| text.chars().next()),
+        let only = match len {
+            1..=4 => std::str::from_utf8(self.take(len, "a char")?).ok().and_then(|text| text.parse().ok()),
             _ => None,
         };
-        first
-            .ok_or_else(|| Fault::Invalid("a char is not a character").into())
-            .and_then(|char| visitor.visit_char(char))
+        only.ok_or_else(|| Fault::Invalid("a char is not a character").into()).and_then(|char| visitor.visit_char(char))
     }
 
     #[inline]

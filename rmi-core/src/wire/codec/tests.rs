@@ -299,6 +299,16 @@ fn what_is_no_value_is_named() {
     assert_eq!(RemoteError::from(error).kind(), ErrorKind::Unmarshal);
 }
 
+/// A peer could hide bytes behind a character: `a` was read from the encoding of `ab`, and one value had many
+/// encodings. postcard had the same until 1.2.
+#[test]
+fn a_char_is_one_character() {
+    assert_eq!(decode::<char>(&encode("a")).unwrap(), 'a');
+    for text in ["ab", "aé", "\0\0\0\0"] {
+        assert_eq!(decode::<char>(&encode(text)).unwrap_err().to_string(), "a char is not a character");
+    }
+}
+
 #[test]
 fn what_the_format_cannot_hold_is_named() {
     #[derive(Debug, Serialize, Deserialize)]
