@@ -18,6 +18,7 @@ use std::{sync::LazyLock, time::Duration};
 /// | `depth` | 64 | the call fails as `Overloaded` | `calls_nest_to_their_depth_and_no_deeper_on_one_thread` |
 /// | `nesting` | 128 | the call fails as `Unmarshal` | `nesting_ends_at_the_limit` |
 /// | `elements` | 16 Mi | the same | `elements_are_bounded_before_any_is_read` |
+/// | `empty_elements` | 65,536 | the same: so many more elements than a message has bytes | `elements_that_take_no_bytes_are_few` |
 /// | `decoded_bytes` | 512 MiB | the same | `memory_is_bounded` |
 /// | `references` | 65,536 | the call fails as `TooLarge`; a peer that sends more loses its link | `a_message_holds_as_many_references_as_it_may` |
 /// | `definitions` | 65,536 | the same | `definitions_beyond_the_bounds_fail_their_call_alone`, `too_many_definitions` |

@@ -89,6 +89,9 @@ mod binder;
 mod client;
 mod error;
 mod follower;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod groups;
 mod holding;
 mod kept;

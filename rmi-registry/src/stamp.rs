@@ -40,7 +40,7 @@ pub(crate) fn random() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 impl Stamp {
     pub(crate) const fn at(millis: u64) -> Self {
         Self { millis, chance: 0 }

@@ -1,11 +1,12 @@
-//! The workshop: `cargo xtask check | test | loom | simulate | bench | counts | abuse | bless`. Needs nothing but cargo.
+//! The workshop: `cargo xtask check | test | loom | simulate | fuzz | bench | counts | abuse | deny | bless`. Needs nothing
+//! but cargo.
 
 mod counts;
 mod report;
 mod step;
 mod tasks;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -33,12 +34,16 @@ enum Task {
     Loom(Runner),
     /// Random programs on simulated networks, in release, until one fails.
     Simulate(Simulate),
+    /// Look for bytes that what reads them does not bear, with libFuzzer, on the nightly toolchain.
+    Fuzz(Fuzz),
     /// Measure rmi beside the floor and its peers, in release; tables at the end.
     Bench(Bench),
     /// Count the instructions of a call, under valgrind, and compare them with those recorded.
     Counts(Instructions),
     /// Attack a server in nine ways, in release, and measure what its honest clients feel; fails where one does harm.
     Abuse(Abuse),
+    /// Licences, duplicates, sources and known weaknesses of what programs of users are built of, by cargo-deny.
+    Deny,
     /// Run the tests so that they write their golden files anew; look at `git diff` afterwards.
     Bless(Runner),
 }
@@ -59,6 +64,20 @@ struct Simulate {
     /// What they are drawn from (1099 unless set).
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+}
+
+#[derive(Args)]
+struct Fuzz {
+    /// What reads the bytes; all in turn unless set, and an unknown one lists all.
+    target: Option<String>,
+
+    /// How long for each target (60 unless set).
+    #[arg(long, value_name = "N")]
+    seconds: Option<u32>,
+
+    /// Let it read this file only, without libFuzzer.
+    #[arg(long, requires = "target", conflicts_with = "seconds")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -124,6 +143,7 @@ Examples:
   cargo xtask test                     what CI runs
   cargo xtask test -- -p rmi-core      the tests of one package
   cargo xtask simulate --seed 7        other random programs
+  cargo xtask fuzz session --seconds 600
   cargo xtask bench --quick            a first look at the speed
   cargo xtask bench --only callers-64 --peer floor rmi tarpc
   cargo xtask counts --write           a call costs something else, and is meant to
@@ -142,10 +162,12 @@ fn main() -> ExitCode {
         Task::Test(runner) => tasks::test(&runner.args),
         Task::Loom(runner) => tasks::loom(&runner.args),
         Task::Simulate(simulate) => tasks::simulate(simulate.programs, simulate.seed),
+        Task::Fuzz(fuzz) => tasks::fuzz(fuzz),
         Task::Bench(Bench { check: true, .. }) => tasks::check_bench(),
         Task::Bench(bench) => tasks::bench(&bench),
         Task::Abuse(abuse) => tasks::abuse(&abuse),
         Task::Counts(counts) => tasks::counts(&counts.only, counts.write, &counts.profile),
+        Task::Deny => tasks::deny(),
         Task::Bless(runner) => tasks::bless(&runner.args),
     };
     let finished = run_all(steps, cli.keep_going);

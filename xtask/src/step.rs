@@ -168,6 +168,12 @@ pub(crate) fn is_program_installed(program: &str) -> bool {
     tells_version(&mut Command::new(program))
 }
 
+/// Whether rustup has this toolchain; it is not asked to install one.
+pub(crate) fn has_toolchain(name: &str) -> bool {
+    let listed = Command::new("rustup").args(["toolchain", "list"]).stderr(Stdio::null()).output();
+    listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.starts_with(name)))
+}
+
 fn tells_version(command: &mut Command) -> bool {
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

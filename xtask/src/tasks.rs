@@ -1,10 +1,10 @@
 //! The steps of each task.
 
-use std::fs;
+use std::{fs, path::absolute};
 
 use crate::{
-    Abuse, Bench,
-    step::{Output, Step, is_installed, is_program_installed, root},
+    Abuse, Bench, Fuzz,
+    step::{Output, Step, has_toolchain, is_installed, is_program_installed, root},
 };
 
 /// Everything but the benchmarks, whose peers take minutes to build (`bench --check` tests them), and but the
@@ -112,6 +112,43 @@ pub(crate) fn abuse(abuse: &Abuse) -> Vec<Step> {
     args.extend(abuse.rounds.map(|rounds| format!("--rounds={rounds}")));
     args.extend(abuse.write.then(|| "--write".to_owned()));
     vec![Step::cargo("abuse", "run --release --package rmi-abuse -- run").args(&args)]
+}
+
+/// What programs of users are built of: its licences, where it comes from, what there is twice, and what is known of it.
+pub(crate) fn deny() -> Vec<Step> {
+    let of_users = "--exclude rmi-abuse --exclude rmi-bench --exclude rmi-counts --exclude rmi-fuzz --exclude rmi-simulate \
+                    --exclude rmi-traces --exclude xtask";
+    let step = |name: &str, what: &str| {
+        Step::cargo(name, &format!("deny --workspace {of_users} check {what}"))
+            .needs("deny", "cargo install --locked cargo-deny")
+    };
+    vec![step("licences, duplicates, sources", "licenses bans sources"), step("advisories", "advisories")]
+}
+
+/// One step for each target.
+pub(crate) fn fuzz(fuzz: Fuzz) -> Vec<Step> {
+    let file = fuzz.file.and_then(|file| absolute(file).ok());
+    let seconds = fuzz.seconds.map(|seconds| format!("--seconds={seconds}"));
+    let args: Vec<String> = file.iter().map(|file| format!("--file={}", file.display())).chain(seconds).collect();
+    let can_look = file.is_some() || has_toolchain("nightly");
+    let step = |target: String| {
+        Step::cargo(format!("fuzz {target}"), "run --package rmi-fuzz --").args(&[target]).args(&args).left_out_unless(
+            can_look,
+            || {
+                "there is no nightly toolchain (rustup toolchain install nightly); the corpus is replayed by the tests"
+                    .to_owned()
+            },
+        )
+    };
+    fuzz.target.map_or_else(fuzz_targets, |target| vec![target]).into_iter().map(step).collect()
+}
+
+/// Each has a directory.
+fn fuzz_targets() -> Vec<String> {
+    let dirs = fs::read_dir(root().join("fuzz/corpus")).into_iter().flatten().flatten();
+    let mut targets: Vec<_> = dirs.map(|dir| dir.file_name().to_string_lossy().into_owned()).collect();
+    targets.sort();
+    targets
 }
 
 pub(crate) fn bench(bench: &Bench) -> Vec<Step> {

@@ -4,19 +4,12 @@ use serde::de::{self, DeserializeSeed, Visitor, value::U32Deserializer};
 
 use super::{decoder::Decoder, error::DecodeError};
 
-/// Most elements that a visitor is told to expect, whatever the input claims.
-const SIZE_HINT_MAX: usize = 64 << 10;
-
 /// The elements of a sequence or map: as many as the input says, each paid for.
 pub(super) struct Elements<'a, 'm> {
     pub(super) decoder: &'a mut Decoder<'m>,
     pub(super) left: usize,
-}
-
-impl Elements<'_, '_> {
-    fn size_hint(&self) -> usize {
-        self.left.min(self.decoder.left()).min(SIZE_HINT_MAX)
-    }
+    /// How many to expect.
+    pub(super) hint: usize,
 }
 
 impl<'m> de::SeqAccess<'m> for Elements<'_, 'm> {
@@ -32,7 +25,7 @@ impl<'m> de::SeqAccess<'m> for Elements<'_, 'm> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.size_hint())
+        Some(self.hint.min(self.left))
     }
 }
 
@@ -52,7 +45,7 @@ impl<'m> de::MapAccess<'m> for Elements<'_, 'm> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.size_hint())
+        Some(self.hint.min(self.left))
     }
 }
 

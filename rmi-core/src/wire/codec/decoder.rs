@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{limits::Limits, wire::varint};
 
+/// Most elements that a visitor is told to expect, whatever the input claims.
+const SIZE_HINT_MAX: usize = 64 << 10;
+
 /// Reads values off a message, within the bounds of its receiver. All values of one message share
 /// the bounds.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Decoder<'m> {
     nesting_left: u32,
     elements_left: u64,
     bytes_left: u64,
+    /// Elements that visitors may still be told to expect: as many as there are bytes of input, since each takes one.
+    hints_left: usize,
     limits: Bounds,
 }
 
@@ -47,6 +52,7 @@ impl<'m> Decoder<'m> {
             nesting_left: bounds.nesting,
             elements_left: bounds.elements,
             bytes_left: bounds.bytes,
+            hints_left: input.len(),
             limits: bounds,
         }
     }
@@ -93,6 +99,7 @@ impl<'m> Decoder<'m> {
         self.elements_left += elements - self.limits.elements;
         self.limits.elements = elements;
         (self.input, self.rest) = (input, input);
+        self.hints_left = self.hints_left.max(input.len());
     }
 
     /// Whether the next value is this many bytes, and the input ends where they begin. Then it is read.
@@ -173,21 +180,19 @@ impl<'m> Decoder<'m> {
         Ok(())
     }
 
-    /// How many bytes are left.
+    /// Reads the length of a sequence or map, and pays for its elements. The other number is what a visitor may
+    /// be told to expect, for which it takes memory before any element is read.
     #[inline]
-    pub(super) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// Reads the length of a sequence or map, and pays for its elements.
-    #[inline]
-    fn count(&mut self) -> Result<usize, DecodeError> {
+    fn count(&mut self) -> Result<(usize, usize), DecodeError> {
         let count = self.varint::<64>()?;
         let Some(left) = self.elements_left.checked_sub(count) else {
             return Err(Fault::Limit { what: "the elements of a message", limit: self.limits.elements }.into());
         };
         self.elements_left = left;
-        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let hint = count.min(self.hints_left).min(self.rest.len()).min(SIZE_HINT_MAX);
+        self.hints_left -= hint;
+        Ok((count, hint))
     }
 
     /// Reads what lies one level deeper.
@@ -295,13 +300,11 @@ impl<'m> de::Deserializer<'m> for &mut Decoder<'m> {
 
     fn deserialize_char<V: Visitor<'m>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let len = self.varint::<64>()?;
-        let first = match len {
-            1..=4 => std::str::from_utf8(self.take(len, "a char")?).ok().and_then(|text| text.chars().next()),
+        let only = match len {
+            1..=4 => std::str::from_utf8(self.take(len, "a char")?).ok().and_then(|text| text.parse().ok()),
             _ => None,
         };
-        first
-            .ok_or_else(|| Fault::Invalid("a char is not a character").into())
-            .and_then(|char| visitor.visit_char(char))
+        only.ok_or_else(|| Fault::Invalid("a char is not a character").into()).and_then(|char| visitor.visit_char(char))
     }
 
     #[inline]
@@ -351,8 +354,8 @@ impl<'m> de::Deserializer<'m> for &mut Decoder<'m> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'m>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let left = self.count()?;
-        self.nested(|decoder| visitor.visit_seq(Elements { decoder, left }))
+        let (left, hint) = self.count()?;
+        self.nested(|decoder| visitor.visit_seq(Elements { decoder, left, hint }))
     }
 
     #[inline]
@@ -372,8 +375,8 @@ impl<'m> de::Deserializer<'m> for &mut Decoder<'m> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'m>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let left = self.count()?;
-        self.nested(|decoder| visitor.visit_map(Elements { decoder, left }))
+        let (left, hint) = self.count()?;
+        self.nested(|decoder| visitor.visit_map(Elements { decoder, left, hint }))
     }
 
     #[inline]

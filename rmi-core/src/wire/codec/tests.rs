@@ -1,10 +1,13 @@
 //! The codec against the postcard crate, and against hostile input.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cell::Cell, collections::BTreeMap, fmt};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+};
 
 use super::*;
 use crate::{ErrorKind, RemoteError, limits::Limits};
@@ -271,6 +274,39 @@ fn memory_is_bounded() {
     decode_within::<(String, String)>(&encode(&(text, "y")), &limits).unwrap_err();
 }
 
+/// A list takes memory for what it expects before an element is read. Each of 128 lists, one inside of the other,
+/// could expect an element for every byte that was left: 64 KiB of input took 128 MiB.
+#[test]
+fn nested_lists_together_expect_no_more_than_the_input_can_hold() {
+    std::thread_local!(static EXPECTED: Cell<usize> = const { Cell::new(0) });
+    #[derive(Debug)]
+    struct Nest;
+    impl<'de> Deserialize<'de> for Nest {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_seq(Self)
+        }
+    }
+    impl<'de> Visitor<'de> for Nest {
+        type Value = Self;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            EXPECTED.set(EXPECTED.get() + seq.size_hint().unwrap_or_default());
+            while seq.next_element::<Self>()?.is_some() {}
+            Ok(self)
+        }
+    }
+    let deep = vec![100; 5000];
+    assert!(decode::<Nest>(&deep).unwrap_err().is_too_large());
+    assert!((100..=deep.len()).contains(&EXPECTED.get()), "{} elements expected", EXPECTED.get());
+
+    // What is honest is expected to the last element.
+    let lists: Vec<Vec<u8>> = (0..100).map(|len| vec![7; len]).collect();
+    let decoded: Vec<Vec<u8>> = decode(&encode(&lists)).unwrap();
+    assert!(decoded.iter().all(|list| list.capacity() == list.len()));
+}
+
 #[test]
 fn what_hides_behind_a_pointer_is_paid_for() {
     #[derive(Debug, Serialize, Deserialize)]
@@ -309,6 +345,16 @@ fn what_is_no_value_is_named() {
     let error = decode::<Shape>(&[9]).unwrap_err();
     assert!(error.to_string().contains("expected variant index 0 <= i < 4"), "{error}");
     assert_eq!(RemoteError::from(error).kind(), ErrorKind::Unmarshal);
+}
+
+/// A peer could hide bytes behind a character: `a` was read from the encoding of `ab`, and one value had many
+/// encodings. postcard had the same until 1.2.
+#[test]
+fn a_char_is_one_character() {
+    assert_eq!(decode::<char>(&encode("a")).unwrap(), 'a');
+    for text in ["ab", "aé", "\0\0\0\0"] {
+        assert_eq!(decode::<char>(&encode(text)).unwrap_err().to_string(), "a char is not a character");
+    }
 }
 
 #[test]

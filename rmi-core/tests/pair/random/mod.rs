@@ -1,6 +1,7 @@
 //! Programs of random operations over a pair, and what must hold after each of them.
 
 mod program;
+mod step;
 mod world;
 
 use proptest::prelude::*;

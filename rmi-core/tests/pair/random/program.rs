@@ -1,109 +1,14 @@
 //! What a random program is made of.
 
-use proptest::{collection::vec, prelude::*, sample::Index};
+use proptest::{collection::vec, prelude::*};
 use rmi_core::Limits;
+
+use super::step::{Choice, Pick, Step};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) limits: [Limits; 2],
     pub(crate) steps: Vec<Step>,
-}
-
-/// One operation, at a side where it matters. Indices choose among what there is.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Create {
-        side: usize,
-        third: bool,
-    },
-    Start {
-        side: usize,
-        target: Choice,
-        len: usize,
-        references: Vec<Index>,
-        depth: u32,
-        seconds: Option<u64>,
-    },
-    /// A large call, and small ones behind it.
-    Burst {
-        side: usize,
-        len: usize,
-        behind: usize,
-        seconds: Option<u64>,
-    },
-    Acquire {
-        side: usize,
-        object: Index,
-    },
-    Poll {
-        keep: bool,
-    },
-    Cancel {
-        call: Index,
-    },
-    /// The caller wants no answer of it, and goes once it is on its way.
-    Depart {
-        call: Index,
-    },
-    Answer {
-        side: usize,
-        call: Index,
-        len: usize,
-        references: Vec<Index>,
-        keep: bool,
-    },
-    Refuse {
-        side: usize,
-        call: Index,
-    },
-    DropHeld {
-        side: usize,
-        object: Index,
-    },
-    DropOwn {
-        side: usize,
-        object: Index,
-    },
-    Write {
-        side: usize,
-        max: usize,
-    },
-    Deliver {
-        side: usize,
-        max: usize,
-    },
-    Exchange,
-    Time {
-        millis: u64,
-    },
-    Close {
-        side: usize,
-    },
-    Goodbye {
-        side: usize,
-    },
-    /// The connection is lost; the link may be resumed.
-    Lose {
-        b_notices: bool,
-    },
-    /// A takes the link up again, and may lose the answer.
-    Resume {
-        loses_answer: bool,
-    },
-    Cut,
-}
-
-/// What a call is made on.
-#[derive(Clone, Debug)]
-pub(crate) enum Choice {
-    Service,
-    /// A held object, which the call keeps until it ends, or does not.
-    Held {
-        object: Index,
-        keep: bool,
-    },
-    /// Any object of the other side, by its id.
-    ById(Index),
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -141,16 +46,20 @@ fn side() -> impl Strategy<Value = usize> {
     0..2usize
 }
 
+fn pick() -> impl Strategy<Value = Pick> {
+    any::<usize>().prop_map(Pick)
+}
+
 fn choice() -> impl Strategy<Value = Choice> {
     prop_oneof![
         3 => Just(Choice::Service),
-        3 => (any::<Index>(), any::<bool>()).prop_map(|(object, keep)| Choice::Held { object, keep }),
-        1 => any::<Index>().prop_map(Choice::ById),
+        3 => (pick(), any::<bool>()).prop_map(|(object, keep)| Choice::Held { object, keep }),
+        1 => pick().prop_map(Choice::ById),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let references = || vec(any::<Index>(), 0..4);
+    let references = || vec(pick(), 0..4);
     prop_oneof![
         6 => (side(), prop::bool::weighted(0.2)).prop_map(|(side, third)| Step::Create { side, third }),
         24 => (side(), choice(), len(), references(), prop_oneof![4 => Just(0), 1 => 1..4u32], prop::option::of(0..4u64))
@@ -159,15 +68,15 @@ fn step() -> impl Strategy<Value = Step> {
             }),
         6 => (side(), 66_000..190_000usize, 1..4usize, prop::option::of(0..3u64))
             .prop_map(|(side, len, behind, seconds)| Step::Burst { side, len, behind, seconds }),
-        3 => (side(), any::<Index>()).prop_map(|(side, object)| Step::Acquire { side, object }),
+        3 => (side(), pick()).prop_map(|(side, object)| Step::Acquire { side, object }),
         8 => any::<bool>().prop_map(|keep| Step::Poll { keep }),
-        8 => any::<Index>().prop_map(|call| Step::Cancel { call }),
-        6 => any::<Index>().prop_map(|call| Step::Depart { call }),
-        12 => (side(), any::<Index>(), len(), references(), any::<bool>())
+        8 => pick().prop_map(|call| Step::Cancel { call }),
+        6 => pick().prop_map(|call| Step::Depart { call }),
+        12 => (side(), pick(), len(), references(), any::<bool>())
             .prop_map(|(side, call, len, references, keep)| Step::Answer { side, call, len, references, keep }),
-        4 => (side(), any::<Index>()).prop_map(|(side, call)| Step::Refuse { side, call }),
-        6 => (side(), any::<Index>()).prop_map(|(side, object)| Step::DropHeld { side, object }),
-        3 => (side(), any::<Index>()).prop_map(|(side, object)| Step::DropOwn { side, object }),
+        4 => (side(), pick()).prop_map(|(side, call)| Step::Refuse { side, call }),
+        6 => (side(), pick()).prop_map(|(side, object)| Step::DropHeld { side, object }),
+        3 => (side(), pick()).prop_map(|(side, object)| Step::DropOwn { side, object }),
         16 => (side(), max()).prop_map(|(side, max)| Step::Write { side, max }),
         16 => (side(), max()).prop_map(|(side, max)| Step::Deliver { side, max }),
         5 => Just(Step::Exchange),

@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use proptest::sample::Index;
 use rmi_core::{
     Certainty, ErrorKind, Limits, NodeId, ObjectId, RemoteError,
     session::{Answer, CallKey, Counts, Lost, ReferenceCounts},
     wire::Target,
 };
 
-use super::program::{Choice, Step};
+use super::step::{Choice, Pick, Step};
 use crate::{
     object::{Handle, Obj, Servant},
     pair::Pair,
@@ -117,17 +116,17 @@ impl World {
                     self.start(side, &Choice::Service, len, Vec::new(), 0, seconds);
                 }
             }
-            Step::Acquire { side, object } => self.acquire(side, &object),
+            Step::Acquire { side, object } => self.acquire(side, object),
             Step::Poll { keep } => self.poll_all(keep),
-            Step::Cancel { call } => self.cancel(&call),
-            Step::Depart { call } => self.depart(&call),
+            Step::Cancel { call } => self.cancel(call),
+            Step::Depart { call } => self.depart(call),
             Step::Answer { side, call, len, references, keep } => {
                 let references = self.choose(side, &references);
-                self.answer(side, &call, len, &references, keep);
+                self.answer(side, call, len, &references, keep);
             }
-            Step::Refuse { side, call } => self.refuse(side, &call),
-            Step::DropHeld { side, object } => drop_one(&mut self.held[side], &object),
-            Step::DropOwn { side, object } => drop_one(&mut self.own[side], &object),
+            Step::Refuse { side, call } => self.refuse(side, call),
+            Step::DropHeld { side, object } => drop_one(&mut self.held[side], object),
+            Step::DropOwn { side, object } => drop_one(&mut self.own[side], object),
             Step::Write { side, max } => drop(self.pair.write(side, max)),
             Step::Deliver { side, max } => drop(self.pair.deliver(side, max)),
             Step::Exchange => self.pair.run(),
@@ -156,7 +155,7 @@ impl World {
     }
 
     /// References that a side has: its own objects and those it holds.
-    fn choose(&self, side: usize, indices: &[Index]) -> Vec<Obj> {
+    fn choose(&self, side: usize, indices: &[Pick]) -> Vec<Obj> {
         let all: Vec<&Obj> = self.own[side].iter().chain(&self.held[side]).collect();
         if all.is_empty() {
             return Vec::new();
@@ -202,7 +201,7 @@ impl World {
         self.calls.push(Call { side, tag, order, key, end, kept, keeps, oneway: false, woken, seen: None });
     }
 
-    fn acquire(&mut self, side: usize, object: &Index) {
+    fn acquire(&mut self, side: usize, object: Pick) {
         let id = if self.ids.is_empty() { ObjectId::random() } else { *object.get(&self.ids) };
         let tag = self.calls.len() as u32;
         let Ok(key) = self.pair.sides[side].session.start_acquire(self.pair.now, id, None) else { return };
@@ -235,7 +234,7 @@ impl World {
         }
     }
 
-    fn depart(&mut self, call: &Index) {
+    fn depart(&mut self, call: Pick) {
         if self.calls.is_empty() {
             return;
         }
@@ -296,7 +295,7 @@ impl World {
         }
     }
 
-    fn cancel(&mut self, call: &Index) {
+    fn cancel(&mut self, call: Pick) {
         if self.calls.is_empty() {
             return;
         }
@@ -311,7 +310,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, side: usize, call: &Index, len: usize, references: &[Obj], keep: bool) {
+    fn answer(&mut self, side: usize, call: Pick, len: usize, references: &[Obj], keep: bool) {
         if self.pair.sides[side].calls.is_empty() {
             return;
         }
@@ -324,7 +323,7 @@ impl World {
         self.take(side, served.references, keep);
     }
 
-    fn refuse(&mut self, side: usize, call: &Index) {
+    fn refuse(&mut self, side: usize, call: Pick) {
         if self.pair.sides[side].calls.is_empty() {
             return;
         }
@@ -501,7 +500,7 @@ impl World {
     }
 }
 
-fn drop_one(objects: &mut Vec<Obj>, which: &Index) {
+fn drop_one(objects: &mut Vec<Obj>, which: Pick) {
     if !objects.is_empty() {
         objects.swap_remove(which.index(objects.len()));
     }
