@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 
 use super::serving::Arrived;
 use crate::wire::{CallId, PromiseId, Slot};
@@ -58,9 +58,12 @@ impl<O> Promises<O> {
     /// A call promises its result. False where the promise was used before, as far as is known.
     #[must_use]
     pub(super) fn open(&mut self, call: CallId, promise: PromiseId) -> bool {
-        if self.kept.contains_key(&promise) || self.open.insert(promise, Vec::new()).is_some() {
+        if self.kept.contains_key(&promise) {
             return false;
         }
+        // What waits for the first of that number is left to whoever ends the link.
+        let Entry::Vacant(place) = self.open.entry(promise) else { return false };
+        place.insert(Vec::new());
         self.calls.insert(call, promise);
         true
     }

@@ -132,10 +132,11 @@ impl<O: Clone> Session<O> {
             let is_small = bytes <= self.receive_credit.small();
             if is_small { (0, GivesBack::Call(bytes)) } else { (bytes, GivesBack::Call(0)) }
         };
-        let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
+        // Before the call is served: what ends the link here has no handler that would have to be dropped.
         if call.promises.is_some_and(|promise| !self.promises.open(call.id, promise)) {
             return Err(WireError::Broken("promised a result by a number that it has used before"));
         }
+        let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
         let cost = Cost { bytes: at_once, connection: self.connection };
         let deadline = call.time_left.map(|left| now + left);
         let (number, payload, depth, extras) = (call.method, call.payload, call.depth, call.extras);

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rmi_core::{
     Certainty, ErrorKind, Limits, NodeId, ObjectId, RemoteError,
     id::{Fingerprint, MethodId},
+    session::Counts,
     wire::{
         Ack, Acquire, Call, CallId, Cancel, Chunk, Closing, Codec, Credit, Definition, Descriptor, Frame, Goodbye,
         Hello, InterfacesNumber, Kind, Message, MethodNumber, Outcome, Part, Payload, PromiseId, Refusal, Release,
@@ -379,6 +380,24 @@ fn a_promise_as_a_target() {
     victim.accept(Message::Call(Call { promises: Some(PromiseId(1)), target: of(0), ..call(2) }));
     let why = "the peer promised a result by a number that it has used before";
     victim.refuse(Message::Call(Call { promises: Some(PromiseId(1)), target: of(0), ..call(3) }), why);
+}
+
+/// A second promise of one number ended the link, and left two calls behind: itself, and the one that waited for the
+/// first promise. Neither had begun, and the end of the link told to drop their handlers.
+#[test]
+fn a_link_that_a_promise_ends_has_only_the_handlers_that_began() {
+    let mut victim = Victim::new().defined();
+    let target = || Target::Service("x".into());
+    victim.accept(Message::Call(Call { promises: Some(PromiseId(0)), target: target(), ..call(1) }));
+    let of = Target::Promise { promise: PromiseId(0), reference: 0 };
+    victim.accept(Message::Call(Call { target: of, ..call(2) }));
+    let why = "the peer promised a result by a number that it has used before";
+    victim.refuse(Message::Call(Call { promises: Some(PromiseId(0)), target: target(), ..call(3) }), why);
+    let lost = victim.0.b().session.lose(&RemoteError::new(ErrorKind::ConnectionLost, "cut"));
+    let begun: Vec<_> = victim.0.b().calls.iter().map(|call| call.id).collect();
+    assert_eq!((begun.len(), lost.serving), (1, begun));
+    victim.0.b().calls.clear();
+    assert_eq!(victim.0.counts()[B], Counts::default());
 }
 
 #[test]
