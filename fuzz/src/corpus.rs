@@ -9,8 +9,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use rmi_fuzz::Target;
 
+use crate::libfuzzer::Reach;
+
 /// No more files of libFuzzer's are kept for a target.
-const FOUND_MAX: usize = 48;
+const FOUND_MAX: usize = 40;
 
 /// How many files a corpus has.
 #[derive(Clone, Copy, Debug)]
@@ -37,37 +39,40 @@ pub(crate) fn kept(target: Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
-/// Keeps of all that libFuzzer has found the fewest files that reach the same. Files with names of their own
-/// stay whatever they reach.
-pub(crate) fn renew(target: Target, merge: impl Fn(&Path, &[PathBuf]) -> Result<()>) -> Result<Kept> {
-    let (kept, found, merged) = (kept(target), found(target), dir().join(target.name).join("merged"));
-    let (hashed, own): (Vec<_>, Vec<_>) = files(&kept)?.into_iter().partition(|file| is_hashed(file));
-    match fs::remove_dir_all(&merged) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("cannot begin to merge"),
-        _ => fs::create_dir_all(&merged)?,
-    }
-    let mut known = HashSet::new();
-    for file in &own {
-        let bytes = fs::read(file)?;
-        fs::write(merged.join(file.file_name().context("a file has a name")?), &bytes)?;
-        known.insert(bytes);
-    }
-    merge(&merged, &[kept.clone(), found])?;
-    let mut new = Vec::new();
-    for file in files(&merged)?.into_iter().filter(|file| is_hashed(file)) {
-        new.push((fs::read(&file)?, file));
-    }
-    new.retain(|(bytes, _)| !known.contains(bytes));
-    // Where there are too many, the longest do most.
-    new.sort_by_key(|(bytes, _)| std::cmp::Reverse(bytes.len()));
-    new.truncate(FOUND_MAX);
-    for file in hashed {
+/// Keeps of all that libFuzzer has found a few files that reach most of it. Files with names of their own stay
+/// whatever they reach.
+pub(crate) fn renew(target: Target, reach: impl Fn(&[PathBuf]) -> Result<Vec<Reach>>) -> Result<Kept> {
+    let kept = kept(target);
+    let (hashed, own): (Vec<_>, Vec<_>) =
+        reach(&[kept.clone(), found(target)])?.into_iter().partition(|Reach { file, .. }| is_hashed(file));
+    let count = own.len();
+    let chosen = choose(own, hashed);
+    let chosen: Vec<_> = chosen.into_iter().map(|file| Ok((fs::read(&file)?, file))).collect::<io::Result<_>>()?;
+    for file in files(&kept)?.into_iter().filter(|file| is_hashed(file)) {
         fs::remove_file(file)?;
     }
-    for (bytes, file) in &new {
+    for (bytes, file) in &chosen {
         fs::write(kept.join(file.file_name().context("a file has a name")?), bytes)?;
     }
-    Ok(Kept { own: own.len(), found: new.len() })
+    Ok(Kept { own: count, found: chosen.len() })
+}
+
+/// Those of `found` that reach most beyond `own`, one after the other.
+fn choose(own: Vec<Reach>, mut found: Vec<Reach>) -> Vec<PathBuf> {
+    let mut reached: HashSet<u64> = own.into_iter().flat_map(|own| own.features).collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < FOUND_MAX {
+        for Reach { features, .. } in &mut found {
+            features.retain(|feature| !reached.contains(feature));
+        }
+        let Some(best) = found.iter().max_by_key(|found| found.features.len()) else { break };
+        if best.features.is_empty() {
+            break;
+        }
+        reached.extend(&best.features);
+        chosen.push(best.file.clone());
+    }
+    chosen
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -79,4 +84,17 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 fn is_hashed(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().as_encoded_bytes();
     name.len() == 40 && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_reach_most_are_chosen_until_nothing_more_is_reached() {
+        let reach =
+            |file: &str, features: &[u64]| Reach { file: file.into(), features: features.iter().copied().collect() };
+        let found = vec![reach("a", &[1, 2, 3]), reach("b", &[3, 4, 5]), reach("c", &[5]), reach("d", &[6, 7])];
+        assert_eq!(choose(vec![reach("seed", &[1, 2])], found), [PathBuf::from("b"), "d".into()]);
+    }
 }

@@ -1,6 +1,7 @@
 //! The instrumented program, and what it is told.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -56,12 +57,19 @@ impl Fuzzer {
         Ok(())
     }
 
-    /// Adds to `into` the fewest files of `from` that reach all that is reached.
-    pub(crate) fn merge(&self, into: &Path, from: &[PathBuf]) -> Result<()> {
-        let merged = self.command().args(["-merge=1", "-set_cover_merge=1"]).arg(into).args(from).output();
-        let merged = merged.context("cannot run libFuzzer")?;
-        ensure!(merged.status.success(), "cannot merge: {}", String::from_utf8_lossy(&merged.stderr));
-        Ok(())
+    /// What each file of these directories reaches.
+    pub(crate) fn reach(&self, dirs: &[PathBuf]) -> Result<Vec<Reach>> {
+        let work = corpus::dir().join(self.target.name);
+        let (merged, told) = (work.join("merged"), work.join("reach"));
+        // A merge tells all of that, and would go on where an older one has ended.
+        let _ = (fs::remove_dir_all(&merged), fs::remove_file(&told));
+        fs::create_dir_all(&merged)?;
+        let mut fuzzer = self.command();
+        fuzzer.args(["-merge=1", "-set_cover_merge=1", "-use_counters=0"]);
+        fuzzer.arg(format!("-merge_control_file={}", told.display())).arg(merged).args(dirs);
+        let output = fuzzer.output().context("cannot run libFuzzer")?;
+        ensure!(output.status.success(), "cannot merge: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(parse_reach(&fs::read_to_string(&told).context("a merge tells what files reach")?))
     }
 
     fn command(&self) -> Command {
@@ -71,6 +79,28 @@ impl Fuzzer {
     }
 }
 
+/// A file, and what it reaches.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) file: PathBuf,
+    /// Places in the program, by numbers of libFuzzer's.
+    pub(crate) features: HashSet<u64>,
+}
+
+/// Reads a control file: two counts, a line for each file, then for each its number behind `FT` and what it
+/// reaches, among other lines.
+fn parse_reach(control: &str) -> Vec<Reach> {
+    let mut lines = control.lines();
+    let count = lines.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let files: Vec<_> = lines.by_ref().skip(1).take(count).map(PathBuf::from).collect();
+    let reach = |line: &str| {
+        let mut numbers = line.strip_prefix("FT ")?.split(' ').filter_map(|number| number.parse::<u64>().ok());
+        let file = files.get(usize::try_from(numbers.next()?).ok()?)?.clone();
+        Some(Reach { file, features: numbers.collect() })
+    };
+    lines.filter_map(reach).collect()
+}
+
 /// What the compiler runs on.
 fn host() -> Result<String> {
     let told = Command::new("rustup").args(["run", "nightly", "rustc", "-vV"]).output().context("cannot run rustup")?;
@@ -78,4 +108,17 @@ fn host() -> Result<String> {
     let told = String::from_utf8_lossy(&told.stdout);
     let host = told.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("rustc does not tell its host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_tells_what_files_reach() {
+        let control = "2\n0\na/b c\nd\nSTARTED 0 7\nFT 0 5 6\nCOV 0 1\nSTARTED 1 7\nFT 1\nCOV 1\n";
+        let reach =
+            |file: &str, features: &[u64]| Reach { file: file.into(), features: features.iter().copied().collect() };
+        assert_eq!(parse_reach(control), [reach("a/b c", &[5, 6]), reach("d", &[])]);
+    }
 }

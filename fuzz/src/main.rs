@@ -46,7 +46,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let fuzzer = libfuzzer::Fuzzer::build(target)?;
     fuzzer.look_for(options.seconds)?;
-    let corpus::Kept { own, found } = corpus::renew(target, |into, from| fuzzer.merge(into, from))?;
+    let corpus::Kept { own, found } = corpus::renew(target, |dirs| fuzzer.reach(dirs))?;
     println!("the corpus of {}: {own} files with names of their own, {found} that libFuzzer has found", target.name);
     Ok(())
 }

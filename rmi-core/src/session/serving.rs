@@ -133,8 +133,13 @@ impl<O: Clone> Session<O> {
             if is_small { (0, GivesBack::Call(bytes)) } else { (bytes, GivesBack::Call(0)) }
         };
         // Before the call is served: what ends the link here has no handler that would have to be dropped.
-        if call.promises.is_some_and(|promise| !self.promises.open(call.id, promise)) {
-            return Err(WireError::Broken("promised a result by a number that it has used before"));
+        if let Some(promise) = call.promises {
+            if matches!(call.target, Target::Promise { promise: on, .. } if on == promise) {
+                return Err(WireError::Broken("made a call on the result of that very call"));
+            }
+            if !self.promises.open(call.id, promise) {
+                return Err(WireError::Broken("promised a result by a number that it has used before"));
+            }
         }
         let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
         let cost = Cost { bytes: at_once, connection: self.connection };

@@ -400,6 +400,16 @@ fn a_link_that_a_promise_ends_has_only_the_handlers_that_began() {
     assert_eq!(victim.0.counts()[B], Counts::default());
 }
 
+/// It waited for itself, was never answered, and kept what it brought until the link ended.
+#[test]
+fn a_call_on_its_own_result() {
+    let mut victim = Victim::new().defined();
+    let target = Target::Promise { promise: PromiseId(7), reference: 0 };
+    let own = Message::Call(Call { promises: Some(PromiseId(7)), target, ..call(0) });
+    victim.refuse(own, "the peer made a call on the result of that very call");
+    assert_eq!(victim.0.counts()[B], Counts::default());
+}
+
 #[test]
 fn any_name_of_a_service_is_the_nodes_to_refuse() {
     let mut victim = Victim::new().defined();
