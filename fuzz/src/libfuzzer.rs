@@ -48,7 +48,7 @@ impl Fuzzer {
         let mut fuzzer = self.command();
         fuzzer.arg(found).arg(corpus::kept(self.target));
         fuzzer.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}", crash.display()));
-        fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-entropic=0", "-print_final_stats=1"]);
+        fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-entropic=0", "-len_control=10", "-print_final_stats=1"]);
         let name = self.target.name;
         ensure!(
             fuzzer.status().context("cannot run libFuzzer")?.success(),

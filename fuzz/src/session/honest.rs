@@ -2,7 +2,6 @@
 
 use super::{STEPS_MAX, len, limits, max};
 use crate::{
-    Seed,
     choices::Choices,
     random::{
         step::{Choice, Pick, Step},
@@ -86,41 +85,4 @@ fn references(choices: &mut Choices<'_>) -> Vec<Pick> {
 
 fn seconds(choices: &mut Choices<'_>) -> Option<u64> {
     u64::from(choices.byte() & 7).checked_sub(4)
-}
-
-pub(super) fn seeds() -> Vec<Seed> {
-    let program = |name, steps: &[&[u8]]| (name, [&[0, 0, 0], steps.concat().as_slice()].concat());
-    let (exchange, poll): (&[u8], &[u8]) = (&[104], &[38]);
-    let lone: &[u8] = &[8, 0, 9, 0, 0, 0];
-    let giving: &[u8] = &[8, 0, 9, 0x40, 0, 0, 0];
-    let answer: &[u8] = &[0x80 + 56, 0, 5, 0];
-    vec![
-        program("honest-call", &[lone, exchange, answer, exchange, poll]),
-        program(
-            "honest-object",
-            &[
-                &[0],
-                giving,
-                exchange,
-                answer,
-                &[0x80 + 8, 2, 9, 0, 0, 0],
-                exchange,
-                &[56, 0, 5, 0],
-                exchange,
-                poll,
-                &[0x80 + 70, 0],
-            ],
-        ),
-        program("honest-acquire", &[&[0], &[0x80 + 34, 0], exchange, poll, &[76, 0], exchange]),
-        program(
-            "honest-burst",
-            &[&[30, 0, 80, 2, 0], &[80, 200, 9, 9], &[92, 200, 8, 8], exchange, answer, answer, exchange],
-        ),
-        program(
-            "honest-resumption",
-            &[&[0], giving, &[80, 30], &[92, 20], &[118], &[122], exchange, answer, exchange, poll],
-        ),
-        program("honest-answer-lost", &[lone, exchange, &[119], &[114 + 12], &[110, 200], &[122], exchange]),
-        program("honest-closing", &[lone, exchange, &[0x80 + 114], lone, exchange, answer, exchange, &[116]]),
-    ]
 }

@@ -8,10 +8,12 @@ mod forge;
 mod honest;
 #[expect(clippy::indexing_slicing, reason = "a side is one of two, and what is chosen among is there")]
 mod hostile;
+mod seeds;
 
 use rmi_core::Limits;
 
-use crate::{Seed, choices::Choices};
+pub(crate) use self::seeds::seeds;
+use crate::choices::Choices;
 
 /// No more operations than this: each may be a message of some frames.
 const STEPS_MAX: usize = 150;
@@ -20,10 +22,6 @@ const STEPS_MAX: usize = 150;
 pub(crate) fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     if choices.flag() { hostile::run(&mut choices) } else { honest::run(&mut choices) }
-}
-
-pub(crate) fn seeds() -> Vec<Seed> {
-    honest::seeds().into_iter().chain(hostile::seeds()).collect()
 }
 
 /// Limits that are often met.
