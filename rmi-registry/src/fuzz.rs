@@ -105,7 +105,7 @@ pub struct Registry(Names);
 
 impl Default for Registry {
     fn default() -> Self {
-        Self(Names::new(Duration::from_secs(1)))
+        Self(Names::new(Duration::from_secs(1), false))
     }
 }
 

@@ -79,10 +79,10 @@
 //! the address of the caller's socket: a proxy or a tunnel on that host defeats this.
 //!
 //! A registry on a network that is not to be trusted listens at `rmis://` and has a policy
-//! ([`RegistryServerBuilder::authorizer`], or `rmiregistry --tls-clients --policy`). It is asked for the interface
+//! ([`RegistryServerBuilder::node_builder`], or `rmiregistry --tls-clients --policy`). It is asked for the interface
 //! `rmi.Registry` and the methods `bind`, `rebind`, `unbind`, `join`, `leave`, `lookup` (also to watch one name) and
 //! `list` (also to watch many), first for the call and then for the name, or for the beginning of the names to list.
-//! A name whose server is lost is then taken over only by who bound it.
+//! A name whose server is lost is then taken over only by who bound it, and not by all of its host.
 
 mod backoff;
 mod binder;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rmi_core::{AnyRemote, Context, ErrorKind, NodeId, Remote, RemoteError};
+use rmi_core::{AnyRemote, Context, ErrorKind, NodeId, Principal, Remote, RemoteError};
 use rmi_macros::remote;
 use tracing::{debug, info};
 
@@ -15,7 +15,7 @@ use crate::{
     holding::{Binding, Holding, MEMBERS_MAX},
     ledger::{Ledger, Offer},
     name::Name,
-    rights::{Right, binder, permit},
+    rights::{Right, permit},
     service::{
         Attendance, Claim, Deed, Entry, Fate, Found, Mark, NameService, PAGE_LEN_MAX, Page, Reconciled, Subscribed,
         Subscription, Watcher,
@@ -31,11 +31,18 @@ pub(crate) struct Names {
     ledger: Arc<Mutex<Ledger>>,
     /// How often those who bind and watch names ask whether all is well.
     ask_again: Duration,
+    /// Whether a policy tells those on one host apart.
+    has_policy: bool,
 }
 
 impl Names {
-    pub(crate) fn new(ask_again: Duration) -> Self {
-        Self { ledger: Arc::new(Mutex::new(Ledger::new(random()))), ask_again }
+    pub(crate) fn new(ask_again: Duration, has_policy: bool) -> Self {
+        Self { ledger: Arc::new(Mutex::new(Ledger::new(random()))), ask_again, has_policy }
+    }
+
+    /// Who binds, where that matters: without a policy all are those of this host.
+    fn owner(&self) -> Option<Principal> {
+        Context::current().filter(|_| self.has_policy).map(|context| context.principal().clone())
     }
 
     /// Frees every name and ends every watch.
@@ -62,7 +69,7 @@ impl Names {
             object: object.clone(),
             stamp,
             by: caller(),
-            owner: binder(),
+            owner: self.owner(),
             generation,
             guard: guard.abort_handle(),
         }
@@ -79,7 +86,7 @@ impl Names {
         let by = caller();
         let binding = |generation| self.guarded(name, object, stamp, generation);
         let mut ledger = self.ledger.lock();
-        let outcome = way(&mut ledger, &Offer { name, object, stamp, by, owner: binder(), binding: &binding });
+        let outcome = way(&mut ledger, &Offer { name, object, stamp, by, owner: self.owner(), binding: &binding });
         (outcome, ledger.mark(by))
     }
 

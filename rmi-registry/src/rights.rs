@@ -1,5 +1,7 @@
 //! Who may do what with which name.
 
+use std::sync::Arc;
+
 use rmi_core::{Access, Authorizer, Context, Principal, transport::PeerAddr};
 use tracing::info;
 
@@ -97,17 +99,10 @@ fn may_by_default(rights: &[Right], peer: &PeerAddr) -> bool {
     peer.same_host() || !rights.iter().any(|right| right.changes())
 }
 
-/// Who binds, where that matters: where a policy tells callers apart.
-pub(crate) fn binder() -> Option<Principal> {
-    let context = Context::current()?;
-    let is_by_policy = context.may_name(INTERFACE, Right::Bind.as_str(), "").is_some();
-    Some(context.principal().clone()).filter(|_| is_by_policy)
-}
-
 /// An authorizer that is asked for the rights which the calls of a registry need.
-pub(crate) struct ByRight<A>(pub(crate) A);
+pub(crate) struct ByRight(pub(crate) Arc<dyn Authorizer>);
 
-impl<A: Authorizer> Authorizer for ByRight<A> {
+impl Authorizer for ByRight {
     fn may_call(&self, access: &Access<'_>) -> bool {
         match access.interface {
             INTERFACE => Right::of(access.method).iter().any(|right| {
@@ -178,7 +173,7 @@ mod tests {
         let (principal, peer_addr) = (&Principal::Anonymous, &PeerAddr::Memory);
         let may = |interface, method| {
             let access = Access::new(principal, NodeId::from_bytes([1; 16]), peer_addr).of(interface, method);
-            ByRight(Bank).may_call(&access)
+            ByRight(Arc::new(Bank)).may_call(&access)
         };
         for (interface, method, allowed) in [
             (INTERFACE, "bind", true),

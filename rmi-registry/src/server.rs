@@ -1,8 +1,8 @@
 //! A registry that others call.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use rmi_core::{Authorizer, Node, NodeBuilder, Remote};
+use rmi_core::{Node, NodeBuilder, Remote};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -101,7 +101,6 @@ pub struct RegistryServerBuilder {
     lease: Option<Duration>,
     node: Option<Node>,
     node_builder: Option<NodeBuilder>,
-    has_authorizer: bool,
 }
 
 impl RegistryServerBuilder {
@@ -120,23 +119,15 @@ impl RegistryServerBuilder {
         self
     }
 
-    /// Starts its own node from this, which may have certificates, limits or an
-    /// [`Authenticator`](rmi_core::Authenticator); before [`authorizer`](Self::authorizer).
+    /// Starts its own node from this, which may have certificates, limits, an
+    /// [`Authenticator`](rmi_core::Authenticator), or an [`Authorizer`](rmi_core::Authorizer).
+    ///
+    /// The authorizer then decides who may do what with which name, in place of the rule that all may look up and this
+    /// host may bind. It is asked for the interface `rmi.Registry` and the methods `bind`, `rebind`, `unbind`, `join`,
+    /// `leave`, `lookup` and `list`, whatever the registry calls them by: for the call, and then for the name. That of a node
+    /// that is given with [`node`](Self::node) is asked for the registry's own methods, and then for names likewise.
     pub fn node_builder(mut self, builder: NodeBuilder) -> Self {
         self.node_builder = Some(builder);
-        self
-    }
-
-    /// Decides who may do what with which name, in place of the rule that all may look up and this host may bind; and
-    /// which calls the node takes. It is asked for the interface `rmi.Registry` and the methods `bind`, `rebind`,
-    /// `unbind`, `join`, `leave`, `lookup` and `list`, whatever the registry calls them by.
-    ///
-    /// The authorizer of a node that is given with [`node`](Self::node) is asked for the registry's own methods, and
-    /// then for names likewise.
-    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        let builder = self.node_builder.take().unwrap_or_else(Node::builder);
-        self.node_builder = Some(builder.authorizer(ByRight(authorizer)));
-        self.has_authorizer = true;
         self
     }
 
@@ -154,15 +145,16 @@ impl RegistryServerBuilder {
     pub async fn start(self) -> Result<RegistryServer, RegistryError> {
         let owns_node = self.node.is_none();
         let ask_again = self.lease.unwrap_or(DEFAULT_LEASE) / 6;
-        let node = self.started_node().await?;
+        let (node, has_policy) = self.started_node().await?;
         let urls =
             node.endpoints().into_iter().map(|endpoint| RegistryUrl::on_this_host(endpoint).to_string()).collect();
-        let names = Names::new(ask_again);
+        let names = Names::new(ask_again, has_policy);
         node.serve(SERVICE, &Remote::<dyn NameService>::new(names.clone()));
         Ok(RegistryServer { node, owns_node, urls, names })
     }
 
-    async fn started_node(self) -> Result<Node, RegistryError> {
+    /// The node, and whether it has an authorizer of its user's.
+    async fn started_node(self) -> Result<(Node, bool), RegistryError> {
         if let Some(node) = self.node {
             if !self.listen.is_empty() || self.lease.is_some() || self.node_builder.is_some() {
                 return Err(not_started("the node given has its own endpoints, lease and authorizer; leave those out"));
@@ -170,12 +162,14 @@ impl RegistryServerBuilder {
             if node.endpoints().is_empty() {
                 return Err(not_started("the node given listens nowhere; start it with Node::builder().listen(url)"));
             }
-            return Ok(node);
+            let has_policy = node.has_authorizer();
+            return Ok((node, has_policy));
         }
-        let mut builder = self.node_builder.unwrap_or_else(Node::builder);
-        if !self.has_authorizer {
-            builder = builder.authorizer(ByRight(OwnHost));
-        }
+        let mut has_policy = false;
+        let mut builder = self.node_builder.unwrap_or_else(Node::builder).authorizer_around(|given| {
+            has_policy = given.is_some();
+            Arc::new(ByRight(given.unwrap_or_else(|| Arc::new(OwnHost))))
+        });
         if let Some(lease) = self.lease {
             builder = builder.lease(lease);
         }
@@ -183,7 +177,8 @@ impl RegistryServerBuilder {
         for url in if self.listen.is_empty() { &default[..] } else { &self.listen } {
             builder = builder.listen(url.parse::<RegistryUrl>()?.listened()?.to_string());
         }
-        builder.start().await.map_err(|error| not_started(with_causes(&error)))
+        let started = builder.start().await.map_err(|error| not_started(with_causes(&error)));
+        started.map(|node| (node, has_policy))
     }
 }
 

@@ -9,15 +9,16 @@ use std::{
 };
 
 use bytes::BytesMut;
+use parking_lot::{Condvar, Mutex};
 use rmi::{Endpoint, Remote, remote};
 use rmi_core::{
     session::Handshake,
     wire::{CallId, Cancel, Message},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    common::{TCP, client, counter, mem, node, serve, soon, until},
+    common::{PATIENCE, TCP, client, counter, mem, node, serve, soon, until},
     raw::hello,
 };
 
@@ -59,7 +60,9 @@ async fn small_messages_by_the_hundred_thousand_let_others_run() {
 }
 
 static BEGUN: AtomicBool = AtomicBool::new(false);
-static DECODED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the load may be decoded to its end.
+static GO_ON: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 /// What takes long to decode.
 #[derive(Serialize)]
@@ -69,9 +72,9 @@ impl<'de> Deserialize<'de> for Load {
     fn deserialize<D: Deserializer<'de>>(decoder: D) -> Result<Self, D::Error> {
         BEGUN.store(true, Ordering::SeqCst);
         let load = Vec::deserialize(decoder)?;
-        thread::sleep(Duration::from_millis(500));
-        DECODED.store(true, Ordering::SeqCst);
-        Ok(Self(load))
+        // As one that takes its thread for long. Nobody lets it go on who needs that thread.
+        let late = GO_ON.1.wait_while_for(&mut GO_ON.0.lock(), |go_on| !*go_on, PATIENCE).timed_out();
+        if late { Err(D::Error::custom("it held every thread")) } else { Ok(Self(load)) }
     }
 }
 
@@ -99,7 +102,8 @@ async fn a_large_call_that_is_decoded_keeps_no_thread_from_small_ones() {
     let weighed = tokio::spawn(async move { scales.weigh(Load(vec![7; 300_000])).await });
     until("the large call is decoded", || BEGUN.load(Ordering::SeqCst)).await;
     assert_eq!(soon(total.add(1)).await.unwrap(), 2);
-    assert!(!DECODED.load(Ordering::SeqCst), "the small call waited for it");
+    *GO_ON.0.lock() = true;
+    GO_ON.1.notify_all();
     assert_eq!(soon(weighed).await.unwrap().unwrap(), 300_000);
     client.shutdown().await;
     server.shutdown().await;

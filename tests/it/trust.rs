@@ -13,6 +13,7 @@ use rmi::{
     Access, Authenticator, Authorizer, Certainty, Context, Credentials, ErrorKind, Node, NodeBuilder, NodeError,
     Principal, Remote, RemoteError, async_trait, remote,
 };
+use rmi_core::{id::MethodId, wire::Message};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     common::{
         Counter, TCP, Tally, at_rest, client, counter, failure, hand_over, mem, node, serve, socket_path, soon, until,
     },
+    raw::{Raw, method, service},
 };
 
 /// Tells callers who they are.
@@ -263,6 +265,19 @@ async fn what_is_forbidden_and_what_does_not_exist_look_alike() {
         assert_eq!(error.message(), told);
     }
     assert_eq!(DECODED.load(Ordering::SeqCst), 0, "no argument was decoded");
+
+    // Nor do the runtime's own methods tell by a name what is there: the fence, and the pull of streams.
+    let mut peer = Raw::connect(&server).await;
+    server.serve("tally", &counter());
+    for (id, name) in (0..).zip(["tally", "no such service", "mirror"].repeat(2)) {
+        let mut own = *method::<dyn Counter>("total");
+        own.id = MethodId(if id < 3 { 1 } else { 2 });
+        let number = peer.define(&own).await;
+        peer.call(id, service(name), number, vec![]).await;
+        let Message::Refusal(refusal) = peer.next_answer().await else { panic!("{name} was told to be there") };
+        assert_eq!(refusal.error.kind(), ErrorKind::AccessDenied, "{name}: {}", refusal.error);
+    }
+    peer.close();
     at_rest(&[&stranger]).await;
 }
 

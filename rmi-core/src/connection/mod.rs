@@ -7,6 +7,7 @@ mod ageing;
 mod batch;
 mod blocking;
 mod calling;
+mod clock;
 mod dispatch;
 mod driver;
 mod held_back;
@@ -20,7 +21,6 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -28,13 +28,13 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    time::Instant,
 };
 
 use self::ageing::keep_memory;
 pub(crate) use self::{
     batch::Gathering,
     calling::{AtOnce, Left, Started},
+    clock::Clock,
     dispatch::{Served, panic_text},
     driver::{Driver, Host},
     large::is_large,
@@ -55,26 +55,6 @@ use crate::{
 
 /// Bytes that are written under one lock of the session.
 const WRITE_LEN: usize = 256 << 10;
-
-/// The clock of a node: the only one below the face.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(self) -> Time {
-        Time::after_start(self.0.elapsed())
-    }
-
-    pub(crate) fn instant(self, time: Time) -> Instant {
-        // A time too far away for the system's clock is as good as in thirty years.
-        let far = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-        self.0.checked_add(time.since_start()).unwrap_or(self.0 + far)
-    }
-}
 
 /// What links keep alive: an object as its node knows it.
 pub(crate) trait Kept: Clone + Send + Sync + 'static {

@@ -176,6 +176,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Puts another authorizer in the place of the one that was given, if one was: for services with rights of their own.
+    #[doc(hidden)]
+    pub fn authorizer_around(
+        mut self,
+        around: impl FnOnce(Option<Arc<dyn Authorizer>>) -> Arc<dyn Authorizer>,
+    ) -> Self {
+        self.trust.authorizer = Some(around(self.trust.authorizer.take()));
+        self
+    }
+
     /// Shows this token to the node that listens at `place`, and to no other: `tls://bank.example:1100`, or
     /// `tls://bank.example` for all ports of that host.
     pub fn token(self, place: impl AsRef<str>, token: impl Into<Bytes>) -> Self {

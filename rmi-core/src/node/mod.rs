@@ -308,6 +308,12 @@ impl Node {
         drop(dropped);
     }
 
+    /// Whether calls of others are held to an [`Authorizer`](crate::Authorizer).
+    #[must_use]
+    pub fn has_authorizer(&self) -> bool {
+        self.0.trust.authorizer.is_some()
+    }
+
     /// The bounds that the node keeps.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -30,8 +30,8 @@ impl Node {
             _ => None,
         };
         let aim = self.resolve(link, target);
-        // The runtime's own: it goes with the reference, which somebody has given to the caller.
-        if method == FENCE || method == PULL {
+        // The runtime's own: they go with a reference, which somebody has given to the caller. A name is none.
+        if service.is_none() && (method == FENCE || (method == PULL && is_stream(&aim))) {
             return aim;
         }
         let claimed;
@@ -52,6 +52,14 @@ impl Node {
         // It is a user's: a panic forbids this call, and ends no link.
         let may = std::panic::catch_unwind(AssertUnwindSafe(|| authorizer.may_call(&access)));
         if may.unwrap_or(false) { aim } else { Err(denied(principal)) }
+    }
+}
+
+fn is_stream(aim: &Result<Aim, RemoteError>) -> bool {
+    match aim {
+        Ok(Aim::Own(object)) => object.interfaces().is_stream(),
+        Ok(Aim::Elsewhere(import)) => import.interfaces().is_stream(),
+        Err(_) => false,
     }
 }
 

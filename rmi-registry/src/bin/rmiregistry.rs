@@ -149,14 +149,14 @@ struct Believed {
 
 impl Believed {
     fn apply(&self, builder: RegistryServerBuilder) -> RegistryServerBuilder {
-        let builder = match &self.tls {
-            Some(tls) => builder.node_builder(Node::builder().tls(tls.clone())),
-            None => builder,
-        };
-        match &self.policy {
-            Some(policy) => builder.authorizer(policy.clone()),
-            None => builder,
+        let mut node = Node::builder();
+        if let Some(tls) = &self.tls {
+            node = node.tls(tls.clone());
         }
+        if let Some(policy) = &self.policy {
+            node = node.authorizer(policy.clone());
+        }
+        builder.node_builder(node)
     }
 
     /// Reads it again. What cannot be used leaves all as it was.

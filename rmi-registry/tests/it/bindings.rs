@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rmi_core::Node;
 use rmi_registry::{Registry, RegistryError, RegistryServer};
 
 use crate::{
@@ -84,12 +85,19 @@ async fn a_name_removed_by_another_stays_removed() {
 #[tokio::test]
 async fn the_name_of_a_lost_server_may_be_taken() {
     // The lease of the lost server is 30 s, longer than the patience of this test.
-    let names = RegistryServer::builder().listen("rmi://127.0.0.1:0").start().await.unwrap();
+    let mut names = RegistryServer::builder().listen("rmi://127.0.0.1:0");
+    if cfg!(unix) {
+        let socket = std::env::temp_dir().join(format!("rmi-taken-{}", std::process::id()));
+        names = names.listen(format!("unix://{}", socket.display()));
+    }
+    let names = names.start().await.unwrap();
     let cable = Cable::to(&names.url()).await;
     let lost = at_a_cable().listen("tcp://127.0.0.1:0").start().await.unwrap();
     let at_lost = Registry::connect_with(&lost, &cable.url()).await.unwrap();
     at_lost.bind("a", &greeter("lost")).await.unwrap();
-    let (_server, at_server) = server_of(&names, "tcp://127.0.0.1:0").await;
+    // Another server of the host, whoever that is: over a unix socket it is a user, and over TCP nobody in particular.
+    let server = Node::builder().listen("tcp://127.0.0.1:0").start().await.unwrap();
+    let at_server = Registry::connect_with(&server, names.urls().last().unwrap()).await.unwrap();
     let error = at_server.bind("a", &greeter("new")).await.unwrap_err();
     assert!(matches!(error, RegistryError::AlreadyBound { .. }), "{error:?}");
 
