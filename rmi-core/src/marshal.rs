@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    marker::PhantomData,
     thread::LocalKey,
 };
 
@@ -42,52 +43,77 @@ enum State {
     Listed,
 }
 
-/// The places of a thread for the references of one message.
-#[derive(Clone, Copy)]
-struct Table {
-    state: &'static LocalKey<Cell<State>>,
-    list: &'static LocalKey<RefCell<Vec<Referent>>>,
+/// The places of a thread for the references of one message: of one that it encodes, or decodes. A type each, so that
+/// all that follows is compiled for its own places.
+trait Table {
+    fn state() -> &'static LocalKey<Cell<State>>;
+    fn list() -> &'static LocalKey<RefCell<Vec<Referent>>>;
 }
 
-const GIVE: Table = Table { state: &GIVING, list: &GIVEN };
-const TAKE: Table = Table { state: &TAKING, list: &TAKEN };
+struct Giving;
+
+impl Table for Giving {
+    #[inline(always)]
+    fn state() -> &'static LocalKey<Cell<State>> {
+        &GIVING
+    }
+
+    #[inline(always)]
+    fn list() -> &'static LocalKey<RefCell<Vec<Referent>>> {
+        &GIVEN
+    }
+}
+
+struct Taking;
+
+impl Table for Taking {
+    #[inline(always)]
+    fn state() -> &'static LocalKey<Cell<State>> {
+        &TAKING
+    }
+
+    #[inline(always)]
+    fn list() -> &'static LocalKey<RefCell<Vec<Referent>>> {
+        &TAKEN
+    }
+}
 
 /// A scope of this thread that holds the references of one message, from its first value to its last.
-struct Scope {
-    table: Table,
+struct Scope<T: Table> {
+    table: PhantomData<T>,
     outer: State,
     /// Those of the message around it, if it has any.
     outer_list: Vec<Referent>,
 }
 
-impl Scope {
+impl<T: Table> Scope<T> {
     #[inline]
-    fn enter(table: Table, references: Vec<Referent>) -> Self {
+    fn enter(references: Vec<Referent>) -> Self {
         let state = if references.is_empty() { State::Empty } else { State::Listed };
-        let outer = table.state.replace(state);
+        let outer = T::state().replace(state);
         let plain = outer != State::Listed && state == State::Empty;
-        let outer_list = if plain { Vec::new() } else { table.list.replace(references) };
-        Self { table, outer, outer_list }
+        let outer_list = if plain { Vec::new() } else { T::list().replace(references) };
+        Self { table: PhantomData, outer, outer_list }
     }
 
     /// The references that the message holds by now.
     #[inline]
     fn take(&self) -> Vec<Referent> {
-        match self.table.state.replace(State::Empty) {
-            State::Listed => self.table.list.take(),
+        match T::state().replace(State::Empty) {
+            State::Listed => T::list().take(),
             State::Empty | State::Outside => Vec::new(),
         }
     }
 }
 
-impl Drop for Scope {
+impl<T: Table> Drop for Scope<T> {
     #[inline]
     fn drop(&mut self) {
-        let inner = self.table.state.replace(self.outer);
+        let inner = T::state().replace(self.outer);
         if inner == State::Listed || self.outer == State::Listed {
             let outer = std::mem::take(&mut self.outer_list);
             // Dropped outside of the borrow: an object may be among them.
-            drop(self.table.list.replace(outer));
+            drop(T::list().replace(outer));
         }
     }
 }
@@ -127,7 +153,7 @@ pub struct ArgumentEncoder {
     encoder: Encoder,
     /// The content of the last value, where that is many bytes.
     bulk: Option<Box<Bytes>>,
-    scope: Scope,
+    scope: Scope<Giving>,
     failed: Option<RemoteError>,
 }
 
@@ -141,7 +167,7 @@ impl ArgumentEncoder {
     /// An encoder that writes into the thread's scratch buffer.
     pub(crate) fn new() -> Self {
         let buffer = SCRATCH.take().unwrap_or_default();
-        let scope = Scope::enter(GIVE, Vec::new());
+        let scope = Scope::enter(Vec::new());
         Self { encoder: Encoder::new(buffer), bulk: None, scope, failed: None }
     }
 
@@ -261,7 +287,7 @@ pub struct ArgumentDecoder<'m> {
     decoder: Decoder<'m>,
     /// What follows the bytes that the decoder reads, in memory of its own.
     bulk: Option<&'m mut Bytes>,
-    _scope: Scope,
+    _scope: Scope<Taking>,
 }
 
 impl std::fmt::Debug for ArgumentDecoder<'_> {
@@ -271,9 +297,9 @@ impl std::fmt::Debug for ArgumentDecoder<'_> {
 }
 
 impl<'m> ArgumentDecoder<'m> {
-    pub(crate) fn new(payload: &'m mut Payload, references: Vec<Referent>, limits: &Limits) -> Self {
+    pub(crate) fn new(payload: &'m mut Payload, references: Vec<Referent>, limits: &'m Limits) -> Self {
         let (front, bulk) = payload.parts_mut();
-        Self { decoder: Decoder::new(front, limits), bulk, _scope: Scope::enter(TAKE, references) }
+        Self { decoder: Decoder::new(front, limits), bulk, _scope: Scope::enter(references) }
     }
 
     /// Takes the next value.
@@ -362,7 +388,7 @@ impl<'m> ArgumentDecoder<'m> {
     /// Where something is left: the sides disagree on the signature, or on the fields of a type
     /// that travels by copy.
     #[inline]
-    pub fn finish(mut self) -> Result<(), RemoteError> {
+    pub fn finish(&mut self) -> Result<(), RemoteError> {
         if self.bulk.is_some() {
             join_bulk(&mut self.decoder, &mut self.bulk);
         }
@@ -409,7 +435,8 @@ mod tests {
     }
 
     fn decode<T>(payload: &mut Payload, values: impl FnOnce(&mut ArgumentDecoder<'_>) -> Result<T, RemoteError>) -> T {
-        let mut from = ArgumentDecoder::new(payload, Vec::new(), &Limits::default());
+        let limits = Limits::default();
+        let mut from = ArgumentDecoder::new(payload, Vec::new(), &limits);
         let decoded = values(&mut from).unwrap();
         from.finish().unwrap();
         decoded

@@ -58,19 +58,27 @@ pub struct Arrived<O, T = ArrivedTarget<O>> {
     pub extras: Option<Arc<Extras>>,
 }
 
-/// The byte credit that a call took of the connection that brought it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The byte credit that a call took of the connection that brought it. Small calls take none, and go without the box.
+#[derive(Debug, Default, PartialEq, Eq)]
 #[must_use = "credit that is not given back is lost to the peer"]
-pub struct Cost {
+pub struct Cost(Option<Box<Taken>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
     bytes: u64,
     connection: u32,
 }
 
 impl Cost {
+    fn new(bytes: u64, connection: u32) -> Self {
+        Self((bytes > 0).then(|| Box::new(Taken { bytes, connection })))
+    }
+
     /// Whether nothing has to be given back.
+    #[inline]
     #[must_use]
     pub const fn is_nothing(&self) -> bool {
-        self.bytes == 0
+        self.0.is_none()
     }
 }
 
@@ -142,7 +150,7 @@ impl<O: Clone> Session<O> {
             }
         }
         let id = self.served.start(call.id, gives_back).ok_or(REUSED)?;
-        let cost = Cost { bytes: at_once, connection: self.connection };
+        let cost = Cost::new(at_once, self.connection);
         let deadline = call.time_left.map(|left| now + left);
         let (number, payload, depth, extras) = (call.method, call.payload, call.depth, call.extras);
         let arrived =
@@ -349,10 +357,10 @@ impl<O: Clone> Session<O> {
     /// The arguments of a call are not held any more: gives the peer its byte credit back. Credit of
     /// a connection that was lost went with it.
     pub fn let_go(&mut self, cost: Cost) {
-        if cost.connection != self.connection || self.is_suspended() {
-            return;
+        let Some(taken) = cost.0.filter(|taken| taken.connection == self.connection) else { return };
+        if !self.is_suspended() {
+            self.give_back(taken.bytes);
         }
-        self.give_back(cost.bytes);
     }
 
     fn give_back(&mut self, bytes: u64) {

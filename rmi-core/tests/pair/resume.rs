@@ -266,7 +266,7 @@ fn byte_credit_of_a_lost_connection_is_not_given_back_over_the_next() {
     let mut pair = Pair::with(Limits { call_bytes: 1000, ..Limits::default() });
     pair.start(A, Start::service().sized(1, 900));
     pair.run();
-    let old = pair.sides[B].calls[0].cost;
+    let old = std::mem::take(&mut pair.b().calls[0].cost);
     let (object, _alive) = Obj::new();
     let _held = pair.give(B, &object);
     pair.lose(true);

@@ -325,8 +325,8 @@ impl Side {
     }
 
     pub(crate) fn take_nth_call(&mut self, nth: usize) -> Served {
-        let call = self.calls.remove(nth);
-        self.session.let_go(call.cost);
+        let mut call = self.calls.remove(nth);
+        self.session.let_go(std::mem::take(&mut call.cost));
         call
     }
 

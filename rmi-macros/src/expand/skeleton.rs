@@ -76,12 +76,15 @@ fn arm(interface: &Ident, index: usize, method: &Method) -> TokenStream {
             __call,
             &#constant,
             move |mut __request, __responder| __rmi::Box::pin(async move {
-                let mut __arguments = __rmi::Request::arguments(&mut __request);
-                let __decoded = (|| {
-                    #(#decode)*
-                    __rmi::ArgumentDecoder::finish(__arguments)?;
-                    ::core::result::Result::Ok::<_, __rmi::RemoteError>((#(#locals,)*))
-                })();
+                let __decoded = {
+                    let mut __arguments = __rmi::Request::arguments(&mut __request);
+                    let __decoded = (|| {
+                        #(#decode)*
+                        __rmi::ArgumentDecoder::finish(&mut __arguments)?;
+                        ::core::result::Result::Ok::<_, __rmi::RemoteError>((#(#locals,)*))
+                    })();
+                    __decoded
+                };
                 #release
                 match __decoded {
                     ::core::result::Result::Ok((#(#locals,)*)) => {

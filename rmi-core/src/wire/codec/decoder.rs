@@ -21,39 +21,31 @@ const SIZE_HINT_MAX: usize = 64 << 10;
 pub struct Decoder<'m> {
     input: &'m Bytes,
     rest: &'m [u8],
+    limits: &'m Limits,
     nesting_left: u32,
+    /// All elements that a message of this length may have, and those that may still come.
+    elements: u64,
     elements_left: u64,
     bytes_left: u64,
     /// Elements that visitors may still be told to expect: as many as there are bytes of input, since each takes one.
     hints_left: usize,
-    limits: Bounds,
-}
-
-/// The bounds as they were at first, for messages.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    nesting: u32,
-    elements: u64,
-    elements_max: u64,
-    bytes: u64,
 }
 
 impl<'m> Decoder<'m> {
     /// A decoder that reads from the front of `input`.
     #[inline]
     #[must_use]
-    pub fn new(input: &'m Bytes, limits: &Limits) -> Self {
+    pub fn new(input: &'m Bytes, limits: &'m Limits) -> Self {
         let elements = limits.elements.min(limits.empty_elements.saturating_add(input.len() as u64));
-        let (elements_max, bytes) = (limits.elements, limits.decoded_bytes);
-        let bounds = Bounds { nesting: limits.nesting, elements, elements_max, bytes };
         Self {
             input,
             rest: input,
-            nesting_left: bounds.nesting,
-            elements_left: bounds.elements,
-            bytes_left: bounds.bytes,
+            limits,
+            nesting_left: limits.nesting,
+            elements,
+            elements_left: elements,
+            bytes_left: limits.decoded_bytes,
             hints_left: input.len(),
-            limits: bounds,
         }
     }
 
@@ -95,9 +87,9 @@ impl<'m> Decoder<'m> {
     /// Reads on in another input, which begins with what was left, within what is left of the bounds.
     pub(crate) fn go_on_in(&mut self, input: &'m Bytes) {
         let more = input.len().saturating_sub(self.rest.len()) as u64;
-        let elements = self.limits.elements.saturating_add(more).min(self.limits.elements_max);
-        self.elements_left += elements - self.limits.elements;
-        self.limits.elements = elements;
+        let elements = self.elements.saturating_add(more).min(self.limits.elements);
+        self.elements_left += elements - self.elements;
+        self.elements = elements;
         (self.input, self.rest) = (input, input);
         self.hints_left = self.hints_left.max(input.len());
     }
@@ -117,7 +109,7 @@ impl<'m> Decoder<'m> {
     /// # Errors
     /// If input is left.
     #[inline]
-    pub fn finish(self) -> Result<(), DecodeError> {
+    pub fn finish(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(Fault::Trailing(self.rest.len()).into()) }
     }
 
@@ -174,7 +166,9 @@ impl<'m> Decoder<'m> {
     #[inline]
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let Some(left) = self.bytes_left.checked_sub(bytes as u64) else {
-            return Err(Fault::Limit { what: "the decoded bytes of a message", limit: self.limits.bytes }.into());
+            return Err(
+                Fault::Limit { what: "the decoded bytes of a message", limit: self.limits.decoded_bytes }.into()
+            );
         };
         self.bytes_left = left;
         Ok(())
@@ -186,7 +180,7 @@ impl<'m> Decoder<'m> {
     fn count(&mut self) -> Result<(usize, usize), DecodeError> {
         let count = self.varint::<64>()?;
         let Some(left) = self.elements_left.checked_sub(count) else {
-            return Err(Fault::Limit { what: "the elements of a message", limit: self.limits.elements }.into());
+            return Err(Fault::Limit { what: "the elements of a message", limit: self.elements }.into());
         };
         self.elements_left = left;
         let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -120,7 +120,8 @@ fn decode<T: DeserializeOwned>(input: &[u8]) -> Result<T, DecodeError> {
 fn assert_agrees<T: for<'de> Deserialize<'de> + fmt::Debug>(input: &[u8]) {
     let theirs = postcard::take_from_bytes::<T>(input).map(|(value, rest)| (format!("{value:?}"), rest.len()));
     let shared = Bytes::copy_from_slice(input);
-    let mut decoder = Decoder::new(&shared, &Limits::default());
+    let limits = Limits::default();
+    let mut decoder = Decoder::new(&shared, &limits);
     let ours = decoder.value::<T>().map(|value| format!("{value:?}"));
     match (theirs, ours) {
         (Ok((value, rest)), Ok(same)) => {
