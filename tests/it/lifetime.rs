@@ -251,7 +251,9 @@ async fn a_reference_from_a_lookup_finds_its_restarted_server_and_stays_what_it_
         until("the client has noticed", || client.stats().connections == 1).await;
         let hasty = Remote::with(&old, CallOptions::new().timeout(Duration::from_millis(200)));
         let error = failure(soon(hasty.add(1)).await, "Counter.add");
-        assert_eq!((error.kind(), error.certainty()), (ErrorKind::Unreachable, Certainty::NotSent), "{error}");
+        // Its time may also be over while it dials once more.
+        assert!(matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::DeadlineExceeded), "{error}");
+        assert_eq!(error.certainty(), Certainty::NotSent, "{error}");
 
         let server = node(&at).await;
         bind(&server, &counter()).await.unwrap();

@@ -17,6 +17,9 @@ use crate::{
 /// Bytes that one read may bring, but for those of a chunk.
 const READ_LEN: usize = 64 << 10;
 
+/// Frames that are handled at once. A read can be thousands of them, each of which may cost a refusal.
+const FRAMES_MAX: usize = 256;
+
 /// Bytes read behind the data of a chunk, where the lane goes on: as many as precede the data of the next
 /// one, a prefix, a kind, a lane and its part, so that nothing else has to be read for them.
 const AHEAD_LEN: usize = 4 + 1 + 5 + 1;
@@ -25,6 +28,8 @@ const AHEAD_LEN: usize = 4 + 1 + 5 + 1;
 #[derive(Debug, Default)]
 pub struct Intake {
     read: BytesMut,
+    /// Frames may be left in `read` that are whole.
+    is_behind: bool,
     /// A chunk whose data is on its way; `read` is empty meanwhile.
     filling: Option<Filling>,
 }
@@ -53,13 +58,19 @@ impl Intake {
     /// What came behind the handshake.
     #[must_use]
     pub fn new(read: BytesMut) -> Self {
-        Self { read, filling: None }
+        Self { read, is_behind: false, filling: None }
     }
 
     /// Whether there is nothing to be handled.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.filling.is_none()
+    }
+
+    /// Whether some of what was read is to be handled before more is read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Where to append what arrives next, and how many bytes at most.
@@ -85,8 +96,9 @@ impl Intake {
 }
 
 impl<O: Clone> Session<O> {
-    /// Something arrived, and was appended where [`Intake::room`] said. Handles all that is whole. What the
-    /// driver has to act on is added to `events`, in order.
+    /// Something arrived, and was appended where [`Intake::room`] said. Handles what is whole, some hundred frames
+    /// of it: to be called again while [`Intake::is_behind`]. What the driver has to act on is added to `events`, in
+    /// order.
     ///
     /// # Errors
     ///
@@ -107,10 +119,15 @@ impl<O: Clone> Session<O> {
             self.handle_whole(now, whole, directory, events)?;
         }
         if intake.filling.is_none() {
-            while let Some(frame) = split_frame(&mut intake.read)? {
+            for _ in 0..FRAMES_MAX {
+                let Some(frame) = split_frame(&mut intake.read)? else {
+                    intake.is_behind = false;
+                    intake.filling = self.begin_filling(&mut intake.read)?;
+                    return Ok(());
+                };
                 self.handle_frame(now, frame, directory, events)?;
             }
-            intake.filling = self.begin_filling(&mut intake.read)?;
+            intake.is_behind = true;
         }
         Ok(())
     }

@@ -532,3 +532,25 @@ fn a_peer_that_acknowledges_nothing_is_remembered_for_so_long() {
     let error = gives(&mut victim, 17).unwrap_err();
     assert_eq!(error.to_string(), "the peer acknowledges nothing");
 }
+
+#[test]
+fn one_read_of_many_small_messages_is_handled_in_parts_and_whole() {
+    const PINGS: usize = 1000;
+    let mut read = BytesMut::new();
+    for nonce in 0..PINGS {
+        Message::Ping(nonce as u64).encode_frame(&mut read);
+    }
+    let mut pair = Pair::new();
+    let now = pair.now;
+    let side = pair.b();
+    let (into, _) = side.intake.room();
+    into.extend_from_slice(&read);
+    let mut answered = vec![0];
+    while answered.len() == 1 || side.intake.is_behind() {
+        side.session.handle_read(now, &mut side.intake, &side.exported, &mut Vec::new()).unwrap();
+        answered.push(side.session.slices().iter().map(|slice| slice.len()).sum());
+    }
+    assert_eq!(answered.last(), Some(&read.len()), "a pong is as long as its ping");
+    let most = answered.windows(2).map(|parts| parts[1] - parts[0]).max().unwrap();
+    assert!(most < read.len() / 2, "{most} of {} bytes were answered without a pause", read.len());
+}

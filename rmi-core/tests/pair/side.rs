@@ -250,12 +250,14 @@ impl Side {
         }
         let mut events = Vec::new();
         let mut handled = Ok(());
-        while !bytes.is_empty() && handled.is_ok() {
-            let (into, len_max) = self.intake.room();
-            let room = len_max.min(into.capacity() - into.len());
-            let (part, rest) = bytes.split_at(room.min(bytes.len()));
-            into.extend_from_slice(part);
-            bytes = rest;
+        while (!bytes.is_empty() || self.intake.is_behind()) && handled.is_ok() {
+            if !self.intake.is_behind() {
+                let (into, len_max) = self.intake.room();
+                let room = len_max.min(into.capacity() - into.len());
+                let (part, rest) = bytes.split_at(room.min(bytes.len()));
+                into.extend_from_slice(part);
+                bytes = rest;
+            }
             handled = self.session.handle_read(now, &mut self.intake, &self.exported, &mut events);
         }
         for event in events {

@@ -2,20 +2,21 @@
 
 use rmi::{Remote, remote};
 
-fn main() {
+#[test]
+fn is_accepted() {
     #[remote]
-    trait Bank {
+    trait Teller {
         async fn balance(&self) -> rmi::Result<i64>;
     }
 
     struct Service;
 
     #[remote]
-    impl Bank for Service {
+    impl Teller for Service {
         async fn balance(&self) -> rmi::Result<i64> {
             Ok(0)
         }
     }
 
-    let _ = Remote::<dyn Bank>::new(Service);
+    let _ = Remote::<dyn Teller>::new(Service);
 }

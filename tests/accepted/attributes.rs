@@ -35,6 +35,7 @@ where
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Archive>::new(Shelf::<u8>(PhantomData));
 }

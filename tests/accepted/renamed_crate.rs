@@ -14,13 +14,14 @@ trait Bank {
 
 struct Service;
 
-#[deep::renamed::remote(crate = "crate::deep::renamed")]
+#[deep::renamed::remote(crate = "crate::renamed_crate::deep::renamed")]
 impl Bank for Service {
     async fn balance(&self) -> deep::renamed::Result<i64> {
         Ok(0)
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = deep::renamed::Remote::<dyn Bank>::new(Service);
 }

@@ -69,6 +69,7 @@ impl Press for Hand {
 #[remote]
 impl Newspaper for Hand {}
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Newspaper>::new(Hand);
 }

@@ -38,6 +38,7 @@ impl Bank for Service {
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Bank>::new(Service);
 }

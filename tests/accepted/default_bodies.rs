@@ -28,6 +28,7 @@ impl Counter for Service {
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Counter>::new(Service);
 }

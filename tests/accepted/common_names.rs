@@ -72,6 +72,7 @@ impl Interface for Stub {
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Interface>::new(Stub);
 }

@@ -47,7 +47,13 @@ impl<T> Desk<T> {
 
 #[remote]
 impl<T: Debug + Send + 'static> Clerk for Desk<T> {
-    async fn patterns(&self, (a, mut b): (u64, u64), _: String, _number: u64, mut names: Vec<String>) -> rmi::Result<u64> {
+    async fn patterns(
+        &self,
+        (a, mut b): (u64, u64),
+        _: String,
+        _number: u64,
+        mut names: Vec<String>,
+    ) -> rmi::Result<u64> {
         b += a;
         names.push(String::new());
         Ok(b.min(Self::LIMIT) + names.len() as u64)
@@ -77,6 +83,7 @@ impl<T: Debug + Send + 'static> Clerk for Desk<T> {
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let _ = Remote::<dyn Clerk>::new(Desk::<u8>(Mutex::default()));
 }

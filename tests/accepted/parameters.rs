@@ -13,7 +13,8 @@ macro_rules! interface {
         trait Parameters {
             async fn none(&self) -> rmi::Result<()>;
             async fn many(&self, a: u8, b: i128, c: (bool, char), d: [u8; 4], e: Option<Box<str>>) -> rmi::Result<()>;
-            async fn strings(&self, a: &str, b: Option<&str>, c: Cow<'_, str>, d: &String, e: &&str) -> rmi::Result<()>;
+            async fn strings(&self, a: &str, b: Option<&str>, c: Cow<'_, str>, d: &String, e: &&str)
+            -> rmi::Result<()>;
             async fn slices(&self, a: &[u64], b: &[String], c: &HashMap<String, Vec<u8>>) -> rmi::Result<()>;
             async fn bytes(&self, a: Vec<u8>, b: &[u8], c: &Vec<u8>, d: bytes::Bytes) -> rmi::Result<bytes::Bytes>;
             async fn lifetimes<'a, 'b: 'a>(&'a self, a: &'a str, b: Option<&'b str>) -> rmi::Result<Vec<u8>>;
@@ -28,9 +29,12 @@ mod inside {
     use super::*;
     interface!(Vec<u8>, &str, Result<(), rmi::RemoteError>);
 
-    fn _is_an_interface(remote: Remote<dyn Parameters>) -> Remote<dyn Parameters> {
-        remote
+    pub(super) fn is_an_interface() {
+        let _: fn(Remote<dyn Parameters>) = drop;
     }
 }
 
-fn main() {}
+#[test]
+fn is_accepted() {
+    inside::is_an_interface();
+}

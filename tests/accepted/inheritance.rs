@@ -60,7 +60,8 @@ impl Corner for Stone {
     }
 }
 
-fn main() {
+#[test]
+fn is_accepted() {
     let corner = Remote::<dyn Corner>::new(Stone);
     let colored: Remote<dyn Colored> = Remote::upcast::<dyn Colored>(&corner);
     let _: Remote<dyn shapes::Named> = Remote::upcast::<dyn shapes::Named>(&corner);
