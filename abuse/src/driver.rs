@@ -58,13 +58,12 @@ const CONNECTIONS: u64 = 10_000;
 const OTHER_FILES: u64 = 500;
 /// What the server keeps of a lost peer it keeps for this long: by default it would be 30 s, and the run takes longer.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
-/// How long counts, files and memory may take to come back: the lease, and time for everything behind it.
+/// How long counts and files may take to come back: the lease, and time for everything behind it.
 const SETTLED_WITHIN: Duration = Duration::from_secs(25);
-/// Memory that comes back does so within this, as far as it is not kept by the allocator: a lost link over which nothing
-/// was held is no count, and stays for the time to connect.
+/// Memory comes back within this: a lost link over which nothing was held is no count, and stays for the time to connect.
 const MEMORY_WITHIN: Duration = LEASE;
 /// So much is no matter.
-const MEMORY_NEARLY: u64 = 4 << 20;
+const MEMORY_NEARLY: u64 = 1 << 20;
 const LOOK_LONGER: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -170,8 +169,8 @@ fn settle(server: &mut Process, before: State) -> Result<(State, Duration)> {
         now = state(server)?;
     }
     let settled = start.elapsed();
-    let nearly = before.memory.map(|memory| memory + MEMORY_NEARLY);
-    while start.elapsed() < settled.max(MEMORY_WITHIN) + LOOK_LONGER && is_more(now.memory, nearly) {
+    let nearly = before.held.heap + MEMORY_NEARLY;
+    while start.elapsed() < settled.max(MEMORY_WITHIN) + LOOK_LONGER && now.held.heap > nearly {
         sleep(LOOK_EVERY);
         now = state(server)?;
     }

@@ -19,10 +19,15 @@ mod table;
 mod tally;
 mod verdict;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
 
 use anyhow::Result;
+use cap::Cap;
 use clap::{Parser, Subcommand};
+
+/// What a process of this run has allocated: what it holds, whatever the C library keeps of what it gave back.
+#[global_allocator]
+static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Attacks a server of rmi, and measures what its honest clients feel
 #[derive(Parser)]

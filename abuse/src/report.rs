@@ -26,7 +26,8 @@ pub(crate) fn legend(seconds: u64, rounds: u32, connections: u64) -> Vec<String>
         ),
         format!("up to {connections} silent connections; the abuser comes from 127.0.0.2 where the system has that"),
         format!("the lease is {} s; `back after` is when no count and no file was left any more", LEASE.as_secs()),
-        "memory is resident; `after` comes once for each round; the C library's allocator is told to give back what is free"
+        "`after` comes once for each round; resident is what the process takes of the system, with free pages that the C \
+         library keeps; allocated is what it holds"
             .to_owned(),
     ]
 }
@@ -77,10 +78,12 @@ fn felt(trials: &[Trial]) -> Table {
 }
 
 fn held(trials: &[Trial]) -> Table {
-    let headers = ["attack", "what it did", "verdict", "MiB: before", "peak", "bound", "after", "back after s"];
+    let resident = ["attack", "what it did", "verdict", "resident MiB: before", "peak", "bound", "after"];
+    let headers = [&resident[..], &["allocated MiB: before", "after", "back after s"]].concat();
     let mut table = Table::new(&headers, 3);
     for trial in trials {
-        let before = trial.rounds.first().and_then(|round| round.before.memory);
+        let start = trial.rounds.first().map(|round| round.before).unwrap_or_default();
+        let before = start.memory;
         let told = trial.rounds.last().map_or_else(String::new, |round| round.told.clone());
         let complaints = trial.complaints();
         table.push(vec![
@@ -91,6 +94,8 @@ fn held(trials: &[Trial]) -> Table {
             mebibytes(trial.peak()),
             mebibytes(before.map(|before| before + trial.kind.growth_max())),
             each(trial, |round| mebibytes(round.after.memory)),
+            tenths(start.held.heap),
+            each(trial, |round| tenths(round.after.held.heap)),
             each(trial, |round| format!("{:.1}", round.settled.as_secs_f64())),
         ]);
     }
@@ -112,6 +117,10 @@ fn each(trial: &Trial, cell: impl Fn(&Round) -> String) -> String {
 
 fn millis(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64() * 1000.0)
+}
+
+fn tenths(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
 fn mebibytes(bytes: Option<u64>) -> String {

@@ -4,9 +4,10 @@ use std::{io::stdin, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rmi::{Node, NodeStats, Remote};
+use rmi::{Node, Remote};
 
 use crate::{
+    HEAP,
     desk::{Clerk, Desk, NAME},
     process::say,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Held {
     pub(crate) calls: u64,
     pub(crate) leases: u64,
     pub(crate) streams: u64,
+    /// Bytes allocated.
+    pub(crate) heap: u64,
 }
 
 /// Serves until there are no more questions. All limits are the defaults.
@@ -40,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tokio::task::spawn_blocking(move || {
             for question in stdin().lines() {
                 match question?.as_str() {
-                    "held" => say("held", Held::from(node.stats()).to_line())?,
+                    "held" => say("held", Held::now(&node).to_line())?,
                     other => say("unknown", other)?,
                 }
             }
@@ -50,8 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })
 }
 
-impl From<NodeStats> for Held {
-    fn from(stats: NodeStats) -> Self {
+impl Held {
+    fn now(node: &Node) -> Self {
+        let stats = node.stats();
         Self {
             connections: stats.connections as u64,
             exports: stats.exported_objects as u64,
@@ -59,25 +63,24 @@ impl From<NodeStats> for Held {
             calls: stats.calls_in_flight as u64,
             leases: stats.leases as u64,
             streams: stats.streams as u64,
+            heap: HEAP.allocated() as u64,
         }
     }
-}
 
-impl Held {
     fn to_line(self) -> String {
-        let Self { connections, exports, imports, calls, leases, streams } = self;
-        format!("{connections} {exports} {imports} {calls} {leases} {streams}")
+        let Self { connections, exports, imports, calls, leases, streams, heap } = self;
+        format!("{connections} {exports} {imports} {calls} {leases} {streams} {heap}")
     }
 
     pub(crate) fn from_line(line: &str) -> Result<Self> {
         let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [connections, exports, imports, calls, leases, streams] = numbers[..] else {
+        let [connections, exports, imports, calls, leases, streams, heap] = numbers[..] else {
             bail!("no statistics: `{line}`")
         };
-        Ok(Self { connections, exports, imports, calls, leases, streams })
+        Ok(Self { connections, exports, imports, calls, leases, streams, heap })
     }
 
-    /// What there is more of than there was, in words; calls come and go, and connections too.
+    /// What there is more of than there was, in words; bytes come and go.
     pub(crate) fn beyond(self, before: Self) -> Vec<String> {
         let counts = [
             ("connections", self.connections, before.connections),
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_held_survives_the_pipe() {
-        let held = Held { connections: 16, exports: 2, imports: 3, calls: 4, leases: 5, streams: 6 };
+        let held = Held { connections: 16, exports: 2, imports: 3, calls: 4, leases: 5, streams: 6, heap: 7 };
         assert_eq!(Held::from_line(&held.to_line()).unwrap(), held);
         assert!(Held::from_line("1 2").is_err());
     }

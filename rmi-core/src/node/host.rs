@@ -289,6 +289,8 @@ impl Node {
     pub(super) fn held_over(&self, link: &Link<Referent>) -> Vec<Arc<Import>> {
         let mut movable = self.0.movable.lock();
         movable.retain(|import| import.strong_count() > 0);
+        let alive = movable.len();
+        movable.shrink_to(2 * alive);
         let held: Vec<_> = movable.iter().filter_map(Weak::upgrade).collect();
         drop(movable);
         held.into_iter().filter(|import| import.is_held_over(link)).collect()

@@ -14,6 +14,9 @@ pub struct ObjectTable<T: ?Sized> {
     objects: HashTable<(Key, Weak<T>)>,
 }
 
+/// So many entries a table has room for, however few objects there are: some 400 KiB.
+const ROOM_KEPT: usize = 16 << 10;
+
 /// Both halves of an id in one. The ids in the table are random, and drawn by the node: it is as good as a hash
 /// of them, and the same for no two of them. One half alone would not do: each has bits that are the same in
 /// all ids (RFC 9562, version 4), and the table goes by the lowest and the highest.
@@ -61,6 +64,11 @@ impl<T: ?Sized> ObjectTable<T> {
         if let Ok(entry) = self.objects.find_entry(key, |(known, _)| *known == key) {
             entry.remove();
         }
+        // The room of a million objects is not kept for a few. Most of it has been emptied since it last moved.
+        let (len, room) = (self.objects.len(), self.objects.capacity());
+        if room > ROOM_KEPT && len < room / 8 {
+            self.objects.shrink_to(room / 4, |(known, _)| *known);
+        }
     }
 
     /// How many objects are exported.
@@ -91,6 +99,20 @@ mod tests {
         assert!(table.get(&id).is_none());
         table.remove(&id);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_table_that_was_large_is_small_again() {
+        let mut table = ObjectTable::default();
+        let object = Arc::new(());
+        let ids: Vec<_> = (0..8 * ROOM_KEPT).map(|_| ObjectId::random()).collect();
+        ids.iter().for_each(|id| table.insert(*id, &object));
+        let most = table.objects.capacity();
+        let (left, gone) = ids.split_at(10);
+        gone.iter().for_each(|id| table.remove(id));
+        assert!(table.objects.capacity() <= 2 * ROOM_KEPT, "{} of {most}", table.objects.capacity());
+        assert!(left.iter().all(|id| table.get(id).is_some()));
+        assert_eq!(table.len(), 10);
     }
 
     #[test]
