@@ -179,6 +179,7 @@ impl Referent {
                 }
                 // Exported by another node of this process: this one only shows the way.
                 let endpoints = home.upgrade().map(|home| home.endpoints()).unwrap_or_default();
+                node.note_relaying(link);
                 let origin =
                     Origin::Foreign { owner: home.id(), endpoints, route: Vec::new(), held: None, direct: true };
                 Ok(Passed { object: self.clone(), id: object.id, interfaces: object.interfaces().clone(), origin })

@@ -102,6 +102,10 @@ pub(crate) struct Link<O> {
     room: Notify,
     /// Another link to the same peer takes its place.
     retired: AtomicBool,
+    /// The peer was given objects of other nodes.
+    relays: AtomicBool,
+    /// It brought references that may change their link.
+    brought_movable: AtomicBool,
 }
 
 /// What callers and the driver share.
@@ -186,6 +190,8 @@ impl<O: Kept> Link<O> {
             end: watch::Sender::new(false),
             room: Notify::new(),
             retired: AtomicBool::new(false),
+            relays: AtomicBool::new(false),
+            brought_movable: AtomicBool::new(false),
         })
     }
 
@@ -344,6 +350,31 @@ impl<O: Kept> Link<O> {
     /// Whether no call of the peer waits for its answer.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ended.get().is_some() || self.counts().served == 0
+    }
+
+    /// Keeps all others from the link meanwhile.
+    #[cfg(test)]
+    pub(crate) fn hold_up<R>(&self, meanwhile: impl FnOnce() -> R) -> R {
+        let _held = self.locked.lock();
+        meanwhile()
+    }
+
+    /// The node knows that the peer is given objects of other nodes.
+    pub(crate) fn note_relaying(&self) {
+        self.relays.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_relaying(&self) -> bool {
+        self.relays.load(Ordering::Acquire)
+    }
+
+    /// It brings a reference that may change its link.
+    pub(crate) fn note_movable(&self) {
+        self.brought_movable.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_movable(&self) -> bool {
+        self.brought_movable.load(Ordering::Relaxed)
     }
 
     /// The objects of third nodes that the peer holds through this one, each with its slot.

@@ -124,6 +124,7 @@ impl Import {
     /// The reference as it travels over this link. An object held over the link itself goes back
     /// by its slot.
     pub(crate) fn pass(self: &Arc<Self>, link: &Link<Referent>) -> Passed<Referent> {
+        self.node.note_relaying(link);
         let (held, direct, behind) = match self.way.lock().hold() {
             Some(hold) => {
                 let held = (hold.link.number() == link.number()).then_some(hold.slot);

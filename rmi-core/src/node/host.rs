@@ -143,7 +143,7 @@ impl Host<Referent> for Node {
     fn is_giver_of(&self, link: &Link<Referent>) -> bool {
         // Of objects of the peer, and of what the peer itself holds for this node.
         let passes_on = |given: &Referent| matches!(given, Referent::Foreign(import) if import.is_held_over(link));
-        let others = self.links();
+        let others = self.0.links.lock().relaying();
         let given =
             others.iter().filter(|other| other.number() != link.number()).flat_map(|other| other.foreign_given());
         given.into_iter().any(|(_, given)| passes_on(&given))
@@ -153,7 +153,7 @@ impl Host<Referent> for Node {
     fn handle_ended(&self, link: &Arc<Link<Referent>>, ended: &Ended, given: Vec<Referent>) {
         self.0.dials.forget(link);
         self.0.made_before.fetch_add(link.calls_made(), Ordering::Relaxed);
-        self.0.links.lock().remove(&link.number());
+        self.0.links.lock().remove(link);
         let place = self.0.admission.take(link.number());
         // While this node closes, what others hold through it must not be released to an owner whose
         // link is still open.
@@ -269,6 +269,7 @@ impl Node {
         }
         let import = Import::new(self, link, held);
         if may_move {
+            link.note_movable();
             let mut movable = self.0.movable.lock();
             if movable.len() == movable.capacity() {
                 movable.retain(|import| import.strong_count() > 0);
@@ -296,9 +297,19 @@ impl Node {
         held.into_iter().filter(|import| import.is_held_over(link)).collect()
     }
 
+    /// The peer of a link is given an object of another node.
+    pub(crate) fn note_relaying(&self, link: &Link<Referent>) {
+        if !link.is_relaying() {
+            // First: whoever sees the mark finds the link.
+            self.0.links.lock().relay(link);
+            link.note_relaying();
+        }
+    }
+
     /// An object of another node that this node has given out.
     fn given_of(&self, owner: NodeId, id: ObjectId) -> Option<Referent> {
-        self.links().iter().find_map(|link| link.given_of(owner, id))
+        let relaying = self.0.links.lock().relaying();
+        relaying.iter().find_map(|link| link.given_of(owner, id))
     }
 
     /// Where the peer itself may be dialled.
@@ -323,7 +334,8 @@ impl Node {
 
     /// Objects of others may be gone for good: those who hold them through this node hear of it.
     fn tell_holders(&self) {
-        for link in self.links() {
+        let relaying = self.0.links.lock().relaying();
+        for link in relaying {
             for (slot, given) in link.foreign_given() {
                 if matches!(given, Referent::Foreign(import) if import.is_gone()) {
                     link.revoke(slot);
@@ -335,6 +347,9 @@ impl Node {
     /// A node that gave references of others goes: each is asked of its owner now, while the
     /// giver's lease still keeps it.
     fn leave_giver(&self, giver: &Arc<Link<Referent>>) {
+        if !giver.has_movable() {
+            return;
+        }
         for import in self.held_over(giver).into_iter().filter(|import| import.is_pinned_by(giver)) {
             let places = self.0.leaving.clone();
             self.spawn(async move {
@@ -373,7 +388,7 @@ impl Node {
         if let Some(place) = place {
             self.0.admission.keep(link.number(), place);
         }
-        self.0.links.lock().insert(link.number(), link.clone());
+        self.0.links.lock().insert(&link);
         if self.is_closed() {
             // It opened while the node was closing, which may have missed it.
             link.leave(true);

@@ -22,8 +22,7 @@ impl Node {
         if self.id() >= peer {
             return;
         }
-        let links: Vec<_> =
-            self.links().into_iter().filter(|link| link.peer().node == peer && link.is_connected()).collect();
+        let links: Vec<_> = self.0.links.lock().of_peer(peer).into_iter().filter(|link| link.is_connected()).collect();
         let Some(stays) = links.iter().find(|link| link.dialled().is_some() && link.id().is_some()) else { return };
         // One at a time: anybody may claim to be the peer.
         if links.iter().any(|link| link.dialled().is_none() && link.is_retired()) {

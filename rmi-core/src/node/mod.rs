@@ -7,6 +7,7 @@ mod current;
 mod detached;
 mod dial;
 mod host;
+mod links;
 mod listen;
 mod merge;
 mod permit;
@@ -15,7 +16,7 @@ mod relay;
 mod stats;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
     future::IntoFuture,
     sync::{
@@ -37,6 +38,7 @@ use tokio::{
 use self::{
     admission::{Admission, Place},
     dial::Dials,
+    links::Links,
     listen::Listeners,
 };
 pub use self::{
@@ -97,8 +99,7 @@ pub(crate) struct Inner {
     advertised: Vec<Endpoint>,
     listeners: Listeners,
     admission: Admission,
-    /// All links, by their numbers.
-    links: Mutex<BTreeMap<u64, Arc<Link<Referent>>>>,
+    links: Mutex<Links>,
     dials: Dials,
     objects: Mutex<ObjectTable<Object<dyn Erased>>>,
     services: Mutex<HashMap<String, Arc<Object<dyn Erased>>>>,
@@ -237,12 +238,12 @@ impl Node {
     }
 
     fn links(&self) -> Vec<Arc<Link<Referent>>> {
-        self.0.links.lock().values().cloned().collect()
+        self.0.links.lock().all()
     }
 
     /// The link that its acceptor, this node, named so.
     fn link_of(&self, id: LinkId) -> Option<Arc<Link<Referent>>> {
-        self.0.links.lock().values().find(|link| link.id() == Some(id) && link.dialled().is_none()).cloned()
+        self.0.links.lock().accepted(id)
     }
 
     /// Waits for `signal`, then shuts down: `node.shutdown_on(tokio::signal::ctrl_c()).await`.

@@ -45,7 +45,7 @@ impl Drop for OpenStream {
 }
 
 pub(super) fn of(inner: &Inner) -> NodeStats {
-    let links: Vec<_> = inner.links.lock().values().cloned().collect();
+    let links: Vec<_> = inner.links.lock().all();
     let counts: Vec<_> = links.iter().map(|link| link.counts()).collect();
     let lost = links.iter().zip(&counts).filter(|(link, counts)| counts.exports > 0 && link.is_suspended()).count();
     NodeStats {

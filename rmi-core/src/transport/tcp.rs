@@ -18,6 +18,10 @@ use tokio::{
 use super::{Listener, PeerAddr, Socket, Transport, concerns_the_peer, explained, misdirected, read_once, undialled};
 use crate::endpoint::Endpoint;
 
+/// Connections that the system completes before they are accepted, if it allows as many: with tokio's 128 a dial that
+/// meets a burst of others is dropped, and tried again a second later.
+const BACKLOG: i32 = 4096;
+
 /// Streams over IP: `tcp://host:port`, port 0 for any free one. The addresses of a host name are
 /// tried in turn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +35,7 @@ impl Transport for TcpTransport {
 
     async fn listen(&self, at: &Endpoint) -> io::Result<Box<dyn Listener>> {
         let (host, port) = self.address(at)?;
-        let listener = TcpListener::bind((host, port)).await.map_err(|cause| unbound(at, cause))?;
+        let listener = bind(host, port).await.map_err(|cause| unbound(at, cause))?;
         let port = listener.local_addr()?.port();
         Ok(Box::new(OpenTcpListener { listener, endpoint: Endpoint::Tcp { host: host.to_owned(), port } }))
     }
@@ -50,6 +54,14 @@ impl TcpTransport {
             other => Err(misdirected(self, other)),
         }
     }
+}
+
+/// Listens over IP.
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((host, port)).await?;
+    // Listening again changes the backlog. Where it does not, tokio's serves.
+    drop(SockRef::from(&listener).listen(BACKLOG));
+    Ok(listener)
 }
 
 /// Why an endpoint could not be opened.

@@ -25,7 +25,11 @@ use rustls::{
 use tokio::net::{TcpListener, TcpStream};
 
 use self::socket::TlsSocket;
-use super::{Listener, Socket, Transport, concerns_the_peer, misdirected, tcp::unbound, undialled};
+use super::{
+    Listener, Socket, Transport, concerns_the_peer, misdirected,
+    tcp::{bind, unbound},
+    undialled,
+};
 use crate::endpoint::Endpoint;
 
 /// What both sides say that they speak: another protocol over TLS is refused in the handshake.
@@ -358,7 +362,7 @@ impl Transport for TlsTransport {
             let text = format!("a node that listens at {at} shows a certificate: give its TLS an identity");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let listener = TcpListener::bind((host, port)).await.map_err(|cause| unbound(at, cause))?;
+        let listener = bind(host, port).await.map_err(|cause| unbound(at, cause))?;
         let port = listener.local_addr()?.port();
         let endpoint = Endpoint::Tls { host: host.to_owned(), port };
         Ok(Box::new(OpenTlsListener { listener, endpoint, tls: self.0.clone() }))
