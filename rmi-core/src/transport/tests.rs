@@ -268,6 +268,31 @@ fn an_error_of_accept_is_the_peers_or_the_hosts() {
     }
 }
 
+/// A dial that met a full backlog was dropped, and tried again by the system a second later.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_burst_of_dials_waits_to_be_accepted() {
+    const BURST: usize = 300;
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if allowed.trim().parse::<usize>().unwrap() <= BURST {
+        eprintln!("left out: this system allows a backlog of {} connections", allowed.trim());
+        return;
+    }
+    let listener = listen(&tcp("127.0.0.1", 0)).await.unwrap();
+    let at = listener.endpoint();
+    let mut waiting = Vec::new();
+    for nth in 0..BURST {
+        let dialled = tokio::time::timeout(Duration::from_millis(900), dial(&at)).await;
+        waiting.push(dialled.unwrap_or_else(|_| panic!("dial {nth} was dropped")).unwrap());
+    }
+    soon(async {
+        for _ in &waiting {
+            listener.accept().await.unwrap();
+        }
+    })
+    .await;
+}
+
 #[test]
 fn a_goodbye_needs_no_runtime() {
     use std::io::Read;
