@@ -43,7 +43,7 @@ use crate::principal::Principal;
 /// A `*` in a principal, an interface or a method stands for any text. `same-host` trusts the address of the peer: where
 /// a proxy or a tunnel of this host passes strangers on, they look so too.
 ///
-/// Clones are one: what [`reload`](Self::reload) reads counts for all.
+/// Clones are one: what `reload` reads counts for all.
 #[derive(Clone, Default)]
 pub struct Policy(Arc<Inner>);
 
