@@ -68,6 +68,7 @@ fn arm(interface: &Ident, index: usize, method: &Method) -> TokenStream {
     } else {
         (quote!(#result.encode(__result, __responder)), quote!(__rmi::Responder::refuse(__responder, __error)))
     };
+    // The arguments stand in a block: the scope of their references ends before the method runs, and they are not moved.
     // The caller gets the credit for its bytes back as soon as nothing borrows from them.
     let release = if method.borrows() { quote!() } else { quote!(::core::mem::drop(__request);) };
     quote! {
