@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rmi::{ErrorKind, Limits, Node, Remote, RemoteError, remote};
+use rmi::{CallOptions, Certainty, ErrorKind, Limits, Node, Remote, RemoteError, remote};
 
-use crate::common::{TCP, at_rest, serve, soon, until};
+use crate::common::{Keeper, TCP, at_rest, client, failure, pass, serve, soon, until};
 
 const CALLS: usize = 2000;
 const AT_ONCE: u32 = 64;
@@ -60,10 +60,25 @@ async fn who_lets_few_wait_gets_the_others_refused_at_once() {
 
 #[tokio::test]
 async fn calls_that_wait_too_long_end_when_their_time_is_over() {
-    let ends = flood(Limits { call_timeout: Duration::from_millis(100), ..Limits::default() }).await;
-    let (answered, late): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
-    assert!(!answered.is_empty() && !late.is_empty(), "{} answered, {} late", answered.len(), late.len());
-    for error in late.into_iter().filter_map(Result::err) {
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    let limits = Limits { calls: AT_ONCE, ..Limits::default() };
+    let server = Node::builder().listen(TCP).limits(limits).start().await.unwrap();
+    let client = client().await;
+    let keeper = Keeper::shut();
+    let gate = serve(&server, &client, &keeper.gate());
+    let inside = Vec::from_iter((0..AT_ONCE).map(|_| pass(&gate)));
+    keeper.holds(AT_ONCE as usize).await;
+
+    let hurried = Remote::with(&gate, CallOptions::new().timeout(Duration::from_millis(50)));
+    for end in soon(join_all((0..CALLS).map(|_| hurried.pass()))).await {
+        let error = failure(end, "pass");
+        assert_eq!((error.kind(), error.certainty()), (ErrorKind::DeadlineExceeded, Certainty::NotSent), "{error}");
     }
+
+    keeper.open();
+    for end in soon(join_all(inside)).await {
+        end.unwrap().unwrap();
+    }
+    assert_eq!(keeper.entered(), AT_ONCE as usize, "a call that was too late never begins");
+    at_rest(&[&client]).await;
+    until("the server is done", || server.stats().calls_in_flight == 0).await;
 }
