@@ -16,7 +16,7 @@ use rmi_core::interface::Interface;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// How long a story waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The future's result, which must come within [`PATIENCE`].
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// How long a story waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The future's result, which must come within [`PATIENCE`].
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
