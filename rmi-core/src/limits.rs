@@ -30,7 +30,7 @@ use std::{sync::LazyLock, time::Duration};
 /// | `call_timeout` | 30 s | the call fails as `DeadlineExceeded` | `the_time_of_a_node_is_the_time_of_its_calls` |
 /// | `retries` | 5,000 | a call that failed does not go again | `many_callers_of_a_server_in_trouble_go_again_within_the_budget_of_their_node` |
 /// | `drain_timeout` | 30 s | the node ends with calls unanswered | `a_shutdown_waits_no_longer_than_it_may` |
-/// | `handshakes` | 1,024 | the oldest is closed | `silent_diallers_keep_nobody_out`, `the_oldest_handshake_of_the_busiest_address_gives_way` |
+/// | `handshakes` | 1,024 | the oldest is closed | `silent_diallers_keep_nobody_out`, `the_oldest_handshake_of_the_busiest_address_gives_way`, `silent_and_heard_handshakes_leave_each_other_half_of_the_places` |
 /// | `connections` | 16,384 | the dial fails as `Overloaded`; of lost links over which nothing is held the oldest is forgotten | `a_node_takes_so_many_connections_and_more_once_some_have_ended`, `what_lost_peers_hold_keeps_newcomers_out_until_their_lease_is_over`, `of_lost_links_over_which_nothing_is_held_the_oldest_gives_way` |
 /// | `connections_per_address` | 8,192 | the same | `one_address_takes_so_many_connections_and_leaves_room_for_others`, `an_address_of_ipv6_is_a_64` |
 /// | `quick` | 50 µs | the method runs in tasks of its own | `one_slow_call_among_quick_ones_is_found_and_they_keep_their_place` |
@@ -95,6 +95,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Connections that may be in their handshake at once (default 1,024). For one more the oldest is closed, of
     /// the address that has most of them: a handshake takes milliseconds, and who is silent keeps nobody out.
+    /// Those whose [`Authenticator`](crate::Authenticator) is still to decide keep half of the places before silent ones.
     pub handshakes: u32,
     /// Connections that others may have dialled to this node (default 16,384, some 100 MB where they are idle).
     /// Links that are lost are bounded by the same number once more, with what is kept of lost peers for their lease.

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use rmi::{Certainty, Endpoint, ErrorKind, Limits, Node, Remote, RemoteError};
+use rmi::{
+    Authenticator, Certainty, Credentials, Endpoint, ErrorKind, Limits, Node, Principal, Remote, RemoteError,
+    async_trait,
+};
 use rmi_core::wire::{Hello, Message, Resume, Ticket};
 
 use crate::{
     cable::Cable,
-    common::{Board, Counter, PATIENCE, Shelf, TCP, at_rest, client, counter, mem, node, soon, transports, until},
+    common::{
+        Board, Counter, Gate, Keeper, PATIENCE, Shelf, TCP, at_rest, client, counter, mem, node, soon, transports,
+        until,
+    },
     raw::{Raw, hello, method, service},
 };
 
@@ -159,6 +165,45 @@ async fn silent_diallers_keep_nobody_out() {
             peer.greet(&hello(PATIENCE)).await;
         }
         until("those that were not too late are there", || server.stats().connections == 3).await;
+        server.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn silent_diallers_take_no_place_from_whom_the_authenticator_still_asks_about() {
+    /// Asks somebody else, who takes his time.
+    struct Asking(Keeper);
+
+    #[async_trait]
+    impl Authenticator for Asking {
+        async fn authenticate(&self, shown: &Credentials<'_>) -> rmi::Result<Principal> {
+            self.0.pass().await?;
+            Ok(shown.principal().clone())
+        }
+    }
+
+    // Time makes no place in this story.
+    let limits = Limits { handshakes: 4, connect_timeout: 10 * PATIENCE, ..Limits::default() };
+    for listen in transports() {
+        let keeper = Keeper::shut();
+        let server = Node::builder().listen(listen).limits(limits.clone()).authenticator(Asking(keeper.clone()));
+        let server = server.start().await.unwrap();
+        server.serve("counter", &counter());
+        let patient = Node::builder().limits(limits.clone()).start().await.unwrap();
+        let there = at(&patient, &server.endpoints()[0]);
+        let call = tokio::spawn(async move { there.add(1).await });
+        keeper.holds(1).await;
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            silent.push(Raw::dial(&server).await);
+        }
+        let newest = silent.split_off(37);
+        for peer in &mut silent {
+            peer.is_closed().await;
+        }
+        keeper.open();
+        assert_eq!(soon(call).await.unwrap().unwrap(), 1);
+        drop(newest);
         server.shutdown().await;
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A newcomer always may shake hands: where the places for that are taken, the oldest handshake gives way,
 //! of the address that has the most of them. So silent diallers cost honest ones nothing, whose handshakes
-//! take milliseconds. Once it has said hello, a peer takes a place for connections, or is told that there is none.
+//! take milliseconds. Those that have said hello wait for the authenticator, which may take longer: neither do
+//! silent ones take the place of these nor these that of the silent, where they have no more than half of all.
+//! Once it is known, a peer takes a place for connections, or is told that there is none.
 //! A link that is lost gives it back, and takes one among the lost: what is held over it keeps that place, up to
 //! the end of its lease; where nothing is, it has it until others need it.
 
@@ -60,7 +62,10 @@ struct Places {
     handshakes_max: usize,
     connections_max: usize,
     per_address_max: usize,
-    handshakes: Queue<Arc<Notify>>,
+    /// Handshakes of peers that have not said hello yet.
+    silent: Queue<Arc<Notify>>,
+    /// Those of peers that have, by the numbers they had before.
+    heard: Queue<Arc<Notify>>,
     connections: Count,
     /// Lost peers that hold something.
     holders: Count,
@@ -74,7 +79,8 @@ impl Admission {
             handshakes_max: limits.handshakes.max(1) as usize,
             connections_max: limits.connections.max(1) as usize,
             per_address_max: limits.connections_per_address.max(1) as usize,
-            handshakes: Queue::default(),
+            silent: Queue::default(),
+            heard: Queue::default(),
             connections: Count::default(),
             holders: Count::default(),
             idle: Queue::default(),
@@ -86,8 +92,8 @@ impl Admission {
     pub(super) fn enter(&self, peer: &PeerAddr) -> Shaking {
         let (address, told) = (Address::of(peer), Arc::new(Notify::new()));
         let mut places = self.places.lock();
-        let gone = (places.handshakes.len >= places.handshakes_max).then(|| places.handshakes.pop()).flatten();
-        let number = places.handshakes.push(address, told.clone());
+        let gone = places.make_way();
+        let number = places.silent.push(address, told.clone());
         drop(places);
         if let Some(gone) = gone {
             gone.notify_one();
@@ -157,6 +163,14 @@ impl Admission {
 }
 
 impl Places {
+    /// Where no place is left for a handshake: the one that has to give way.
+    fn make_way(&mut self) -> Option<Arc<Notify>> {
+        if self.silent.len + self.heard.len < self.handshakes_max {
+            return None;
+        }
+        if self.silent.len >= self.heard.len { self.silent.pop() } else { self.heard.pop() }
+    }
+
     /// Whether there is a place for one more connection from this address.
     fn check_connections(&self, address: Address) -> Result<(), RemoteError> {
         self.check(&self.connections, address, "has", "connections")
@@ -214,6 +228,14 @@ pub(super) struct Shaking {
 }
 
 impl Shaking {
+    /// The peer has said hello.
+    pub(super) fn heard(&self) {
+        let mut places = self.places.lock();
+        if let Some(told) = places.silent.remove(self.address, self.number) {
+            places.heard.insert(self.address, self.number, told);
+        }
+    }
+
     /// Waits until it has to give way.
     pub(super) async fn gives_way(&self) {
         self.told.notified().await;
@@ -222,7 +244,9 @@ impl Shaking {
 
 impl Drop for Shaking {
     fn drop(&mut self) {
-        self.places.lock().handshakes.remove(self.address, self.number);
+        let mut places = self.places.lock();
+        places.silent.remove(self.address, self.number);
+        places.heard.remove(self.address, self.number);
     }
 }
 
@@ -327,9 +351,13 @@ impl<T> Queue<T> {
     fn push(&mut self, address: Address, what: T) -> u64 {
         let number = self.next;
         self.next += 1;
+        self.insert(address, number, what);
+        number
+    }
+
+    fn insert(&mut self, address: Address, number: u64, what: T) {
         self.len += 1;
         self.by_address.entry(address).or_default().insert(number, what);
-        number
     }
 
     fn remove(&mut self, address: Address, number: u64) -> Option<T> {
@@ -397,7 +425,29 @@ mod tests {
             assert!(!gives_way(shaking).await, "there is a place for each of them");
         }
         drop((first, late, others));
-        assert_eq!(admission.places.lock().handshakes.len, 0);
+        assert_eq!(admission.places.lock().silent.len, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_and_heard_handshakes_leave_each_other_half_of_the_places() {
+        let admission = admission(4, 9, 9);
+        let peer = from("10.0.0.1");
+        let heard = [(); 4].map(|()| {
+            let shaking = admission.enter(&peer);
+            shaking.heard();
+            shaking
+        });
+        let silent = [(); 3].map(|()| admission.enter(&peer));
+        assert!(gives_way(&heard[0]).await && gives_way(&heard[1]).await, "they had more than their half");
+        assert!(gives_way(&silent[0]).await, "then it is the turn of the silent");
+        silent[0].heard();
+        for shaking in heard[2..].iter().chain(&silent[1..]) {
+            assert!(!gives_way(shaking).await, "there is a place for each of them");
+        }
+        drop((heard, silent));
+        let places = admission.places.lock();
+        assert_eq!((places.silent.len, places.heard.len), (0, 0));
+        assert!(places.silent.by_address.is_empty() && places.heard.by_address.is_empty());
     }
 
     #[test]

@@ -73,7 +73,7 @@ async fn accept(node: Node, socket: Arc<dyn Socket>, shaking: Shaking) {
     let peer = socket.peer();
     let began = tokio::select! {
         biased;
-        began = tokio::time::timeout(node.limits().connect_timeout, begin(&node, &socket)) => began,
+        began = tokio::time::timeout(node.limits().connect_timeout, begin(&node, &socket, &shaking)) => began,
         () = shaking.gives_way() => {
             tracing::debug!(%peer, "no handshake before others needed its place");
             return socket.shutdown();
@@ -93,9 +93,9 @@ async fn accept(node: Node, socket: Arc<dyn Socket>, shaking: Shaking) {
 }
 
 /// Exchanges hellos, and begins a link or takes one up.
-async fn begin(node: &Node, socket: &Arc<dyn Socket>) -> Result<(), RemoteError> {
+async fn begin(node: &Node, socket: &Arc<dyn Socket>, shaking: &Shaking) -> Result<(), RemoteError> {
     let mut read = BytesMut::new();
-    let Greeted { established, principal, place } = greet(node, socket, &mut read).await?;
+    let Greeted { established, principal, place } = greet(node, socket, shaking, &mut read).await?;
     if node.is_closed() {
         socket.shutdown();
     } else if established.resumes {
@@ -115,7 +115,12 @@ struct Greeted {
 }
 
 /// Exchanges hellos with who dialled, or says why no link comes of it.
-async fn greet(node: &Node, socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Result<Greeted, RemoteError> {
+async fn greet(
+    node: &Node,
+    socket: &Arc<dyn Socket>,
+    shaking: &Shaking,
+    read: &mut BytesMut,
+) -> Result<Greeted, RemoteError> {
     let handshake = Handshake::accept(Hello { ticket: Some(Ticket::random()), ..node.hello() });
     let frame = read_hello(socket, read).await?;
     let established = match handshake.handle_frame(&frame) {
@@ -126,6 +131,7 @@ async fn greet(node: &Node, socket: &Arc<dyn Socket>, read: &mut BytesMut) -> Re
             return Err(error.into());
         }
     };
+    shaking.heard();
     match admit(node, socket, established).await {
         Ok(greeted) => {
             write_all(socket, &handshake.hello()).await.map_err(broken)?;
