@@ -92,7 +92,7 @@ fn peek(bytes: &[u8], frame: &Frame) {
         match (ChunkHead::peek(front), &whole) {
             (Ok(None), _) => {}
             (Ok(Some((head, head_len, data_len))), Ok(Message::Chunk(chunk))) => {
-                assert_eq!(head, ChunkHead { lane: chunk.lane, total: chunk.total, part: chunk.part });
+                assert_eq!(head, chunk.head());
                 assert_eq!((data_len, head_len + data_len), (chunk.data.len(), bytes.len()));
             }
             (Err(_), Err(_)) if frame.kind == Kind::Chunk => {}

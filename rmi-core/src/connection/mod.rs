@@ -10,6 +10,7 @@ mod calling;
 mod clock;
 mod dispatch;
 mod driver;
+mod ending;
 mod held_back;
 mod large;
 mod places;
@@ -30,19 +31,19 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use self::ageing::keep_memory;
+use self::{ageing::keep_memory, ending::Close};
 pub(crate) use self::{
     batch::Gathering,
     calling::{AtOnce, Left, Started},
     clock::Clock,
     dispatch::{Served, panic_text},
     driver::{Driver, Host},
+    ending::Ended,
     large::is_large,
     suspended::{Carrier, From, Redial, Unresumed},
 };
 use crate::{
     endpoint::Endpoint,
-    error::{ErrorKind, RemoteError},
     id::{NodeId, ObjectId},
     limits::Limits,
     object::Whereabouts,
@@ -60,17 +61,6 @@ const WRITE_LEN: usize = 256 << 10;
 pub(crate) trait Kept: Clone + Send + Sync + 'static {
     /// Whether dropping this many of them may drop the object itself, so that a user's `Drop` runs.
     fn is_last_of(&self, many: usize) -> bool;
-}
-
-/// How a link ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    /// What the calls on it ended with.
-    pub(crate) cause: RemoteError,
-    /// Whether the peer's node has gone away, rather than the link.
-    pub(crate) goodbye: bool,
-    /// When its last connection was lost; `None` where this node ended it.
-    pub(crate) lost: Option<Time>,
 }
 
 /// One connection between two nodes.
@@ -128,18 +118,6 @@ struct Locked<O> {
     /// When the driver will look at the time again.
     armed: Time,
     closing: Option<Close>,
-}
-
-/// How far this node is with closing a link.
-#[derive(Clone, Copy, Debug)]
-enum Close {
-    /// No more calls are taken; those taken are answered.
-    Draining,
-    /// It ends as soon as all is written.
-    Leaving {
-        /// Whether the peer is told that this node is gone for good.
-        goodbye: bool,
-    },
 }
 
 impl<O> std::fmt::Debug for Link<O> {
@@ -294,59 +272,6 @@ impl<O: Kept> Link<O> {
         Ok(())
     }
 
-    /// Takes no more calls from the peer; those that it took are answered.
-    pub(crate) fn close(&self) {
-        self.step(|locked| {
-            locked.closing.get_or_insert(Close::Draining);
-            locked.session.close();
-        });
-        self.driver.wake();
-    }
-
-    /// Ends as soon as all is written. Without a goodbye the peer keeps what this node holds for
-    /// its lease.
-    pub(crate) fn leave(&self, goodbye: bool) {
-        self.step(|locked| locked.closing = Some(Close::Leaving { goodbye }));
-        self.driver.wake();
-    }
-
-    /// Another link takes its place. Whether that is news.
-    pub(crate) fn retire(&self) -> bool {
-        !self.retired.swap(true, Ordering::AcqRel)
-    }
-
-    /// What was to take its place has ended.
-    pub(crate) fn unretire(&self) {
-        self.retired.store(false, Ordering::Release);
-    }
-
-    /// Whether another link takes its place.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
-    }
-
-    /// Ends it without a goodbye if nothing is held or under way over it; no call begins then. Whether it
-    /// does.
-    pub(crate) fn leave_if_idle(&self) -> bool {
-        let leaves = self.step(|locked| {
-            let leaves = locked.session.is_idle() && !locked.session.has_output();
-            if leaves {
-                locked.session.stop_calling();
-                locked.closing = Some(Close::Leaving { goodbye: false });
-            }
-            leaves
-        });
-        if leaves {
-            self.driver.wake();
-        }
-        leaves
-    }
-
-    /// Tells the peer which link takes the place of this one.
-    pub(crate) fn merge_into(&self, link: LinkId) {
-        self.act(|session| session.merge_into(link));
-    }
-
     /// Whether no call of the peer waits for its answer.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ended.get().is_some() || self.counts().served == 0
@@ -426,25 +351,6 @@ impl<O: Kept> Link<O> {
         self.ended.get().is_none() && self.locked.lock().session.is_suspended()
     }
 
-    /// Why it ended, if it has.
-    pub(crate) fn ended(&self) -> Option<&Ended> {
-        self.ended.get()
-    }
-
-    /// Waits until it has ended.
-    pub(crate) async fn wait_ended(&self) -> Ended {
-        let mut end = self.end.subscribe();
-        loop {
-            if let Some(ended) = self.ended.get() {
-                return ended.clone();
-            }
-            if end.changed().await.is_err() {
-                // The sender is this link's own: it cannot be gone while the link is here.
-                return Ended { cause: RemoteError::new(ErrorKind::ConnectionLost, ""), goodbye: false, lost: None };
-            }
-        }
-    }
-
     /// Whether there is room for the answer of one more call.
     fn has_room(&self) -> bool {
         self.queued.load(Ordering::Acquire) <= self.limits.outbox_bytes
@@ -464,13 +370,6 @@ impl<O: Kept> Link<O> {
             if !may_go() {
                 room.await;
             }
-        }
-    }
-
-    fn set_ended(&self, ended: Ended) {
-        if self.ended.set(ended).is_ok() {
-            self.end.send_replace(true);
-            self.room.notify_waiters();
         }
     }
 

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::wire::{
     WireError,
+    chunk::{Chunk, ChunkHead, Part},
     frame::APART_LEN_MAX,
-    message::{Chunk, ChunkHead, Part},
 };
 
 /// The open lanes of a peer. Memory grows only as bytes arrive, and the totals of all open lanes
@@ -73,13 +73,12 @@ impl Assembly {
     ///
     /// Where it belongs to no lane, or breaks a bound.
     pub(crate) fn handle_chunk(&mut self, chunk: Chunk) -> Result<Option<Whole>, WireError> {
-        let Chunk { lane: number, total, part, data } = chunk;
-        let head = ChunkHead { lane: number, total, part };
-        let lane = self.expect(head, data.len())?;
-        if part != Part::Abort {
-            lane.append(head, &data);
+        let head = chunk.head();
+        let lane = self.expect(head, chunk.data.len())?;
+        if head.part != Part::Abort {
+            lane.append(head, &chunk.data);
         }
-        Ok(self.handle_part(number, part))
+        Ok(self.handle_part(head.lane, head.part))
     }
 
     /// A chunk is on its way that has so much data: it is read into the memory of its lane, which is

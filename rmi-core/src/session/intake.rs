@@ -9,7 +9,7 @@ use crate::{
     time::Time,
     wire::{
         Kind, WireError,
-        message::{ChunkHead, Part},
+        chunk::{ChunkHead, Part},
         split_frame,
     },
 };

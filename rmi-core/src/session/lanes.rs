@@ -7,8 +7,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::{
     id::ObjectId,
     wire::{
+        chunk::{ChunkHead, Part},
         frame::{APART_LEN_MAX, CHUNK_LEN_MAX, FRAME_LEN_MAX, Kind, begin_frame, finish_frame, finish_frame_with_tail},
-        message::{CallId, ChunkHead, Part, Slot},
+        message::{CallId, Slot},
     },
 };
 
@@ -271,7 +272,7 @@ impl<O> Lanes<O> {
                 let start = self.heads.len();
                 let frame = begin_frame(&mut self.heads, Kind::Chunk);
                 let total = (from == 0).then_some(lane.total);
-                ChunkHead { lane: lane.number, total, part }.encode_head(&mut self.heads);
+                ChunkHead { lane: lane.number, total, part }.encode(&mut self.heads);
                 finish_frame_with_tail(&mut self.heads, frame, data_len);
                 cuts.push(Cut { at, from, len: data_len, part, head: start..self.heads.len() });
                 len += data_len;

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     call::Call,
+    chunk::Chunk,
     codec::{Decoder, Encoder},
     error::WireError,
     field::{self, Reader},
@@ -92,41 +93,6 @@ pub struct Credit {
     pub calls: u32,
     /// How many more bytes of payload.
     pub bytes: u64,
-}
-
-/// A part of a message too long for a frame, as received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// The message that it belongs to.
-    pub lane: u32,
-    /// The length of the whole message, in its first chunk.
-    pub total: Option<u64>,
-    /// What follows.
-    pub part: Part,
-    /// The bytes.
-    pub data: Bytes,
-}
-
-/// All of a chunk but its data, as written by its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkHead {
-    /// The message that it belongs to.
-    pub lane: u32,
-    /// The length of the whole message, in its first chunk only.
-    pub total: Option<u64>,
-    /// What follows.
-    pub part: Part,
-}
-
-/// What follows a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Another chunk.
-    More,
-    /// Nothing: the message is whole.
-    Last,
-    /// Nothing: the message is given up.
-    Abort,
 }
 
 /// A number for something that is named again and again. Numbers begin at 0 and leave none out.
@@ -356,7 +322,7 @@ impl Message {
             Self::ResumeRefused(refused) => refused.encode(out),
             Self::Merge(Merge { link }) => out.put_slice(&link.to_bytes()),
             Self::Chunk(chunk) => {
-                ChunkHead { lane: chunk.lane, total: chunk.total, part: chunk.part }.encode_head(out);
+                chunk.head().encode(out);
                 out.put_slice(&chunk.data);
             }
             Self::Credit(Credit { calls, bytes }) => {
@@ -399,72 +365,6 @@ impl Refusal {
         let error = decoder.value()?;
         decoder.finish()?;
         Ok(Self { id, error })
-    }
-}
-
-const CHUNK_PART: u8 = 0b11;
-const CHUNK_TOTAL: u8 = 1 << 2;
-
-/// A lane, flags and a total.
-const CHUNK_HEAD_LEN_MAX: usize = 5 + 1 + 10;
-
-impl ChunkHead {
-    /// Appends everything of the body that precedes the data.
-    pub fn encode_head(&self, out: &mut BytesMut) {
-        varint::put(out, self.lane.into());
-        out.put_u8(self.part as u8 | if self.total.is_some() { CHUNK_TOTAL } else { 0 });
-        if let Some(total) = self.total {
-            varint::put(out, total);
-        }
-    }
-}
-
-impl ChunkHead {
-    /// The head of the chunk that is on its way at the front of what was read, the length of that head
-    /// with all that precedes it, and the length of the data; `None` where the front is no chunk, or less
-    /// than its head.
-    ///
-    /// # Errors
-    /// If it is a chunk that cannot be.
-    pub fn peek(read: &[u8]) -> Result<Option<(Self, usize, usize)>, WireError> {
-        let Some((Kind::Chunk, len, body)) = frame::peek_frame(read) else { return Ok(None) };
-        let front = Bytes::copy_from_slice(body.get(..CHUNK_HEAD_LEN_MAX).unwrap_or(body));
-        let mut reader = Reader::new(&front);
-        let head = match Self::decode(&mut reader) {
-            Ok(head) => head,
-            Err(WireError::Truncated(_)) if 1 + body.len() < len => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let head_len = reader.position();
-        // What is missing can only be data: a head is never longer than its frame.
-        let Some(data_len) = (len - 1).checked_sub(head_len) else { return Ok(None) };
-        Ok(Some((head, read.len() - body.len() + head_len, data_len)))
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        let lane = reader.varint_u32("the lane of a chunk")?;
-        let flags = reader.byte("the flags of a chunk")?;
-        let part = match flags & CHUNK_PART {
-            0 => Part::More,
-            1 => Part::Last,
-            2 => Part::Abort,
-            _ => return Err(WireError::UnknownTag { what: "flags of a chunk", tag: flags.into() }),
-        };
-        if flags & !(CHUNK_PART | CHUNK_TOTAL) != 0 {
-            return Err(WireError::UnknownTag { what: "flags of a chunk", tag: flags.into() });
-        }
-        let total = if flags & CHUNK_TOTAL == 0 { None } else { Some(reader.varint("the total of a lane")?) };
-        Ok(Self { lane, total, part })
-    }
-}
-
-impl Chunk {
-    fn decode(mut body: Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader::new(&body);
-        let ChunkHead { lane, total, part } = ChunkHead::decode(&mut reader)?;
-        let head_len = reader.position();
-        let data = body.split_off(head_len);
-        Ok(Self { lane, total, part, data })
     }
 }
 
@@ -549,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn definitions_and_chunks_are_checked() {
+    fn definitions_are_checked() {
         let error = |kind, body: &'static [u8]| decode(kind, body).unwrap_err().to_string();
         assert_eq!(
             error(Kind::Define, &[1, 0x80, 0x80, 0x04]),
@@ -557,22 +457,5 @@ mod tests {
         );
         assert_eq!(error(Kind::Define, &[2, 0]), "unknown kind of definition 0x2");
         assert_eq!(error(Kind::Define, &[1, 0, 1, 0]), "the name of an interface: the name is empty");
-        assert_eq!(error(Kind::Chunk, &[0, 3]), "unknown flags of a chunk 0x3");
-        assert_eq!(error(Kind::Chunk, &[0, 8]), "unknown flags of a chunk 0x8");
-    }
-
-    #[test]
-    fn the_longest_chunk_fits_a_frame() {
-        let data = Bytes::from(vec![0; frame::CHUNK_LEN_MAX]);
-        let chunk = Message::Chunk(Chunk { lane: u32::MAX, total: Some(u64::MAX), part: Part::More, data });
-        let mut out = BytesMut::new();
-        chunk.encode_frame(&mut out);
-        assert_eq!(out.len(), 4 + frame::FRAME_LEN_MAX);
-        let frame = frame::split_frame(&mut out).unwrap().unwrap();
-        assert!(matches!(decode_frame(frame), Message::Chunk(chunk) if chunk.data.len() == frame::CHUNK_LEN_MAX));
-    }
-
-    fn decode_frame(frame: Frame) -> Message {
-        Message::decode(frame.kind, frame.body, &Limits::default()).unwrap()
     }
 }

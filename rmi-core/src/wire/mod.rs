@@ -4,6 +4,7 @@
 //! bytes for readers.
 
 pub mod call;
+pub mod chunk;
 pub mod codec;
 pub mod error;
 pub mod extras;
@@ -21,6 +22,7 @@ mod varint;
 mod golden;
 
 pub use call::{Call, CallHead, Codec, PROMISED_MAX, TIME_LEFT_MAX, Target};
+pub use chunk::{Chunk, ChunkHead, Part};
 pub use codec::{DecodeError, Decoder, EncodeError, Encoder};
 pub use error::WireError;
 pub use extras::{Extras, Trace};
@@ -31,8 +33,8 @@ pub use frame::{
 };
 pub use hello::{Agreed, Hello, HelloRefused, TOKEN_LEN_MAX};
 pub use message::{
-    Ack, Acquire, CallId, Cancel, Chunk, ChunkHead, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge,
-    Message, MethodNumber, Part, PromiseId, Refusal, Release, Slot,
+    Ack, Acquire, CallId, Cancel, Closing, Credit, Definition, Goodbye, InterfacesNumber, Merge, Message, MethodNumber,
+    PromiseId, Refusal, Release, Slot,
 };
 pub use payload::{Encoded, Payload};
 pub use reference::{Descriptor, ROUTE_LEN_MAX};
