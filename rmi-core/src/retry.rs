@@ -85,9 +85,13 @@ impl Retries {
 
     /// The error that ends the call: what is true of its last attempt need not be true of all.
     pub(crate) fn give_up(&mut self, error: RemoteError) -> RemoteError {
-        // That nobody is there any more says less than why the call was not taken.
-        let error = match self.first.take() {
-            Some(first) if error.kind() == ErrorKind::Unreachable => first,
+        let error = match (self.first.take(), error.kind()) {
+            // That nobody is there any more says less than why the call was not taken.
+            (Some(first), ErrorKind::Unreachable) => first,
+            // Neither does it say why there was another attempt, whose time was over.
+            (Some(first), ErrorKind::DeadlineExceeded) if first.kind() != ErrorKind::DeadlineExceeded => {
+                error.with_source(&first)
+            }
             _ => error,
         };
         if self.in_doubt && error.certainty().did_not_run() { error.with_certainty(Certainty::Unknown) } else { error }
@@ -109,6 +113,8 @@ impl Retries {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -265,5 +271,19 @@ mod tests {
         let _pause = retries.again(&error(ErrorKind::Shutdown, Certainty::NotExecuted), Time::START, &mut full());
         let told = retries.give_up(error(ErrorKind::Unreachable, Certainty::NotSent));
         assert_eq!((told.kind(), told.certainty()), (ErrorKind::Shutdown, Certainty::NotExecuted));
+    }
+
+    #[test]
+    fn a_call_whose_time_is_over_says_why_it_had_to_go_again() {
+        let mut retries = retries(false, true);
+        let refused = RemoteError::new(ErrorKind::Unreachable, "refused").with_certainty(Certainty::NotSent);
+        let _pause = retries.again(&refused, Time::START, &mut full());
+        let late = error(ErrorKind::DeadlineExceeded, Certainty::NotSent);
+        let told = retries.give_up(late.clone());
+        assert_eq!((told.kind(), told.certainty()), (ErrorKind::DeadlineExceeded, Certainty::NotSent));
+        assert_eq!(told.source().unwrap().to_string(), refused.to_string());
+        let mut retries = self::retries(false, true);
+        assert!(retries.again(&late, Time::START, &mut full()).is_none());
+        assert!(retries.give_up(late).source().is_none(), "it is no cause of itself");
     }
 }
