@@ -9,11 +9,9 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use rmi::Endpoint;
+use rmi_harness::say;
 
-use crate::{
-    attacks::{Attack, Kind},
-    process::say,
-};
+use crate::attacks::{Attack, Kind};
 
 /// What to do to whom.
 #[derive(Args)]

@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use rmi_harness::{Process, allow_files, forget_peak, open_files, peak, resident};
 
 use crate::{
     attacks::Kind,
-    process::Process,
+    process::start,
     report,
     sample::Sample,
     server::Held,
-    system::{allow_files, forget_peak, open_files, peak, resident},
     verdict::{Round, State, Trial},
 };
 
@@ -102,9 +102,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn attempt(kind: Kind, options: &Options, connections: u64, bar: &ProgressBar) -> Result<Trial> {
     let name = kind.name();
     bar.set_message(format!("{name}: quiet"));
-    let mut server = Process::start(&["server".to_owned(), format!("--lease-millis={}", LEASE.as_millis())])?;
+    let mut server = start(&["server".to_owned(), format!("--lease-millis={}", LEASE.as_millis())])?;
     let endpoint = format!("--endpoint={}", server.expect("ready")?);
-    let mut honest = Process::start(&["honest".to_owned(), endpoint.clone()])?;
+    let mut honest = start(&["honest".to_owned(), endpoint.clone()])?;
     honest.expect("ready")?;
     let duration = Duration::from_secs(options.seconds);
     // Once for nothing: what the server allocates once is no growth.
@@ -118,7 +118,7 @@ fn attempt(kind: Kind, options: &Options, connections: u64, bar: &ProgressBar) -
         forget_peak(&server);
         let attack = ["abuser".to_owned(), name.clone(), endpoint.clone()];
         let bounds = [format!("--millis={}", duration.as_millis()), format!("--connections={connections}")];
-        let mut abuser = Process::start(&[&attack[..], &bounds].concat())?;
+        let mut abuser = start(&[&attack[..], &bounds].concat())?;
         abuser.expect("ready")?;
         let with = measure(&mut honest, duration)?;
         let told = abuser.expect("done")?;

@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rmi::{Endpoint, Node, Remote};
+use rmi_harness::say;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     desk::{Desk, NAME},
-    process::say,
     sample::{Measured, Sample},
 };
 

@@ -14,8 +14,6 @@ mod process;
 mod report;
 mod sample;
 mod server;
-mod system;
-mod table;
 mod tally;
 mod verdict;
 

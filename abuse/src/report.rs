@@ -3,12 +3,12 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
+use rmi_harness::{Table, grouped};
 
 use crate::{
     driver::LEASE,
     honest::CLIENTS,
     sample::{Figures, Sample},
-    table::{Table, number},
     verdict::{Round, Trial},
 };
 
@@ -55,13 +55,13 @@ pub(crate) fn write(legend: &[String], trials: &[Trial]) -> Result<()> {
 fn felt(trials: &[Trial]) -> Table {
     let headers = ["attack", "calls/s: without", "with", "p50 ms: without", "with", "p99 ms: without", "with", "ratio"];
     let dials = ["dial p99 ms: without", "with", "slowest", "dials", "errors"];
-    let mut table = Table::new(&[&headers[..], &dials].concat(), 1);
+    let mut table = Table::new([&headers[..], &dials].concat(), 1);
     for trial in trials {
         let (without, with) = (&trial.without, worst(trial));
         table.push(vec![
             trial.kind.name(),
-            number(without.rate() as u64),
-            number(with.rate() as u64),
+            grouped(without.rate() as u64),
+            grouped(with.rate() as u64),
             millis(without.calls.p50),
             millis(with.calls.p50),
             millis(without.calls.p99),
@@ -70,8 +70,8 @@ fn felt(trials: &[Trial]) -> Table {
             millis(without.dials.p99),
             millis(with.dials.p99),
             millis(with.dials.most),
-            number(with.dials.count),
-            number(trial.errors()),
+            grouped(with.dials.count),
+            grouped(trial.errors()),
         ]);
     }
     table
@@ -80,7 +80,7 @@ fn felt(trials: &[Trial]) -> Table {
 fn held(trials: &[Trial]) -> Table {
     let resident = ["attack", "what it did", "verdict", "resident MiB: before", "peak", "bound", "after"];
     let headers = [&resident[..], &["allocated MiB: before", "after", "back after s"]].concat();
-    let mut table = Table::new(&headers, 3);
+    let mut table = Table::new(headers, 3);
     for trial in trials {
         let start = trial.rounds.first().map(|round| round.before).unwrap_or_default();
         let before = start.memory;
@@ -124,5 +124,5 @@ fn tenths(bytes: u64) -> String {
 }
 
 fn mebibytes(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "–".to_owned(), |bytes| number(bytes >> 20))
+    bytes.map_or_else(|| "–".to_owned(), |bytes| grouped(bytes >> 20))
 }

@@ -5,11 +5,11 @@ use std::{io::stdin, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rmi::{Node, Remote};
+use rmi_harness::say;
 
 use crate::{
     HEAP,
     desk::{Clerk, Desk, NAME},
-    process::say,
 };
 
 /// How to serve.

@@ -1,13 +1,10 @@
 //! What a measured program says and answers, in lines over its standard streams; README.md of this
 //! package is the contract, which programs in other languages keep too.
 
-use std::{
-    fmt::Display,
-    io::{Write, stdin},
-    time::Duration,
-};
+use std::{io::stdin, time::Duration};
 
 use anyhow::{Result, bail};
+use rmi_harness::say;
 
 use crate::machine::{cpu_time, memory};
 
@@ -33,13 +30,6 @@ pub(crate) struct Holding {
     pub(crate) memory_before: u64,
     /// Bytes, with them.
     pub(crate) memory_after: u64,
-}
-
-/// Says a line to the process that started this one.
-pub(crate) fn say(word: &str, rest: impl Display) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{word} {rest}")?;
-    Ok(out.flush()?)
 }
 
 /// Answers questions until there are no more.

@@ -1,11 +1,12 @@
 //! What rmi is to reach.
 
+use rmi_harness::number;
+
 use crate::{
     peers::Peer,
     plan::Turn,
     results::Results,
     row::{Flavour, Row},
-    table::number,
 };
 
 /// One thing that rmi is to reach.

@@ -17,15 +17,15 @@ mod results;
 mod rounds;
 mod row;
 mod studies;
-mod table;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use rmi_harness::say;
 
 use crate::{
-    contract::{Holding, answer_questions, say, wait_for_go},
+    contract::{Holding, answer_questions, wait_for_go},
     load::run,
     machine::memory,
     peers::{Caller, Peer, Visit},

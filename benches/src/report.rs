@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use rmi_harness::{Table, number};
 
 use crate::{
     goals::GOALS,
@@ -12,7 +13,6 @@ use crate::{
     results::{Numbers, Results},
     rounds::OBJECT_LEN,
     row::{Group, Row, Work, name},
-    table::{Table, number},
 };
 
 /// What stands below this line in RESULTS.md is kept.

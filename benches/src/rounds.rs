@@ -4,6 +4,7 @@ use std::{env, time::Duration};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use rmi_harness::Process;
 
 use crate::{
     contract::{Holding, Sample},
@@ -11,7 +12,7 @@ use crate::{
     native,
     peers::Peer,
     plan::{Plan, Turn},
-    process::Process,
+    process::{bytes, cpu, start},
     results::{Numbers, Results},
     row::{Row, Work, name},
 };
@@ -82,7 +83,7 @@ fn once(turn: Turn, program: &[String], plan: &Plan) -> Result<Numbers> {
     if !peer.is_native() {
         common.extend([format!("--peer={}", name(peer)), format!("--flavour={}", name(flavour))]);
     }
-    let mut server = Process::start(program, &[vec!["serve".to_owned()], common.clone()].concat(), core)?;
+    let mut server = start(program, &[vec!["serve".to_owned()], common.clone()].concat(), core)?;
     let url = server.expect("ready").context("the server")?;
     let mut args = vec!["call".to_owned(), format!("--url={url}")];
     args.push(format!("--warm-up={}", plan.warm_up(peer).as_millis()));
@@ -91,19 +92,19 @@ fn once(turn: Turn, program: &[String], plan: &Plan) -> Result<Numbers> {
         args.push(format!("--count={}", plan.held));
     }
     let args = [args, common].concat();
-    let start = || Process::start(program, &args, core);
-    if row.work() == Work::Hold { hold(&mut server, start) } else { call(&mut server, row, start) }
+    let client = || start(program, &args, core);
+    if row.work() == Work::Hold { hold(&mut server, client) } else { call(&mut server, row, client) }
 }
 
 /// Calls for some time.
 fn call(server: &mut Process, row: Row, client: impl Fn() -> Result<Process>) -> Result<Numbers> {
     let mut client = client()?;
     client.expect("warm").context("the client")?;
-    let cpu_before = server.cpu()?;
+    let cpu_before = cpu(server)?;
     client.tell("go")?;
     let sample = Sample::from_line(&client.expect("done").context("the client")?)?;
-    let server_cpu = server.cpu()?.saturating_sub(cpu_before);
-    let memory = server.bytes("memory")?;
+    let server_cpu = cpu(server)?.saturating_sub(cpu_before);
+    let memory = bytes(server, "memory")?;
     let calls = sample.calls.max(1) as f64;
     let per_call = match row.work() {
         Work::Echo(len) => len as f64 / 1e6,
@@ -125,11 +126,11 @@ fn call(server: &mut Process, row: Row, client: impl Fn() -> Result<Process>) ->
 /// Has a client hold objects, and compares memory with and without.
 fn hold(server: &mut Process, client: impl Fn() -> Result<Process>) -> Result<Numbers> {
     // A heap tells more than what a virtual machine has taken for it.
-    let question = if server.bytes("heap")?.is_some() { "heap" } else { "memory" };
-    let before = server.bytes(question)?;
+    let question = if bytes(server, "heap")?.is_some() { "heap" } else { "memory" };
+    let before = bytes(server, question)?;
     let mut client = client()?;
     client.expect("warm").context("the client")?;
-    let after = server.bytes(question)?;
+    let after = bytes(server, question)?;
     client.tell("go")?;
     let holding = Holding::from_line(&client.expect("done").context("the client")?)?;
     let objects = holding.objects.max(1) as f64;

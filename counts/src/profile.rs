@@ -9,13 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rmi_harness::grouped;
 
 use crate::{
     case::Case,
     cpu::Cpu,
     figure::Side,
     measure::{Out, run},
-    table::grouped,
 };
 
 /// Functions with a smaller share are summed up.

@@ -1,5 +1,7 @@
 //! The table at the end.
 
+use rmi_harness::grouped;
+
 use crate::change::Change;
 
 /// A line for each figure, lined up.
@@ -16,19 +18,6 @@ pub(crate) fn render(changes: &[Change]) -> String {
 
 fn row(case: &str, side: &str, instructions: &str, recorded: &str, change: &str) -> String {
     format!("{case:<12}  {side:<6}  {instructions:>12}  {recorded:>9}  {change:>9}\n")
-}
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -55,10 +44,5 @@ echo-64kib    server       262,000    200,000    +31.0 %
 multi-thread  client           950          -          -
 ";
         assert_eq!(render(&changes), expected);
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!([7, 123, 1_234, 123_456, 1_234_567].map(grouped), ["7", "123", "1,234", "123,456", "1,234,567"]);
     }
 }

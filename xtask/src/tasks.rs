@@ -116,8 +116,8 @@ pub(crate) fn abuse(abuse: &Abuse) -> Vec<Step> {
 
 /// What programs of users are built of: its licences, where it comes from, what there is twice, and what is known of it.
 pub(crate) fn deny() -> Vec<Step> {
-    let of_users = "--exclude rmi-abuse --exclude rmi-bench --exclude rmi-counts --exclude rmi-fuzz --exclude rmi-simulate \
-                    --exclude rmi-traces --exclude xtask";
+    let of_users = "--exclude rmi-abuse --exclude rmi-bench --exclude rmi-counts --exclude rmi-fuzz --exclude rmi-harness \
+                    --exclude rmi-simulate --exclude rmi-traces --exclude xtask";
     let step = |name: &str, what: &str| {
         Step::cargo(name, &format!("deny --workspace {of_users} check {what}"))
             .needs("deny", "cargo install --locked cargo-deny")

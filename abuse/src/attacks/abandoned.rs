@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rmi_harness::grouped;
 use tokio::io::AsyncWriteExt;
 
 use super::{Attack, again_and_again};
-use crate::{credit::next_frame, table::number, tally::Tally};
+use crate::{credit::next_frame, tally::Tally};
 
 /// What is left of a link over which nothing was held, for as long as it might be resumed.
 pub(super) const GROWTH_MAX: u64 = 256 << 20;
@@ -36,5 +37,5 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    format!("{} handshakes abandoned", number(tally.opened_count()))
+    format!("{} handshakes abandoned", grouped(tally.opened_count()))
 }

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use rmi_core::wire::{CallId, Cancel, Message};
+use rmi_harness::grouped;
 use tokio::time::interval;
 
 use super::{Attack, again_and_again};
 use crate::{
     peer::{Peer, varint},
-    table::number,
     tally::Tally,
 };
 
@@ -45,6 +45,6 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [cancels, calls] = [tally.cancelled_count(), tally.sent_count()].map(number);
+    let [cancels, calls] = [tally.cancelled_count(), tally.sent_count()].map(grouped);
     format!("{cancels} cancels, of {calls} calls")
 }

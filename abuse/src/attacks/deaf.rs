@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rmi_harness::grouped;
+
 use super::{Attack, again_and_again};
 use crate::{
     peer::{Peer, varint},
-    table::number,
     tally::Tally,
 };
 
@@ -31,6 +32,6 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [asked, links] = [tally.sent_count(), tally.opened_count()].map(number);
+    let [asked, links] = [tally.sent_count(), tally.opened_count()].map(grouped);
     format!("{asked} answers of 1 MiB not read, on {links} links")
 }

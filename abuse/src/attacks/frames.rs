@@ -4,11 +4,11 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use rmi_core::wire::{CHUNK_LEN_MAX, Chunk, FRAME_LEN_MAX, Kind, Message, Part};
+use rmi_harness::grouped;
 
 use super::{Attack, again_and_again};
 use crate::{
     peer::{HEAD_LEN_MAX, Peer, varint},
-    table::number,
     tally::Tally,
 };
 
@@ -73,5 +73,5 @@ async fn impossible_lengths(attack: &Attack, peer: &mut Peer) -> io::Result<()> 
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    format!("{} largest frames, {} MiB", number(tally.sent_count()), number(tally.mebibytes()))
+    format!("{} largest frames, {} MiB", grouped(tally.sent_count()), grouped(tally.mebibytes()))
 }

@@ -8,12 +8,12 @@ use rmi_core::{
     interface::Interface,
     wire::{Definition, Descriptor, InterfacesNumber, Kind, Message, Release, Slot, Target},
 };
+use rmi_harness::grouped;
 
 use super::{Attack, again_and_again};
 use crate::{
     desk::{Desk, NAME},
     peer::{Peer, call, varint},
-    table::number,
     tally::Tally,
 };
 
@@ -98,6 +98,6 @@ async fn give_back(attack: &Attack, peer: &mut Peer) -> io::Result<()> {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [given, taken] = [tally.given_count(), tally.answered_count()].map(number);
-    format!("{given} references given, some {taken} taken; {} links", number(tally.opened_count()))
+    let [given, taken] = [tally.given_count(), tally.answered_count()].map(grouped);
+    format!("{given} references given, some {taken} taken; {} links", grouped(tally.opened_count()))
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rmi_harness::grouped;
 use tokio::io::AsyncReadExt;
 
 use super::{Attack, again_and_again};
-use crate::{table::number, tally::Tally};
+use crate::tally::Tally;
 
 /// A buffer of the least size and a task for each of the handshakes that are under way.
 pub(super) const GROWTH_MAX: u64 = 64 << 20;
@@ -22,6 +23,6 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [made, most] = [tally.opened_count(), tally.open_most()].map(number);
+    let [made, most] = [tally.opened_count(), tally.open_most()].map(grouped);
     format!("{made} silent connections, {most} at once")
 }

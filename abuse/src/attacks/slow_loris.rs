@@ -3,13 +3,14 @@
 use std::{io, sync::Arc, time::Duration};
 
 use rmi_core::wire::{FRAME_LEN_MAX, Kind};
+use rmi_harness::grouped;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{Attack, again_and_again};
-use crate::{table::number, tally::Tally};
+use crate::tally::Tally;
 
 /// A small buffer, and for half of them a link, which has begun a frame.
 pub(super) const GROWTH_MAX: u64 = 96 << 20;
@@ -56,6 +57,6 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [made, most, bytes] = [tally.opened_count(), tally.open_most(), tally.sent_count()].map(number);
+    let [made, most, bytes] = [tally.opened_count(), tally.open_most(), tally.sent_count()].map(grouped);
     format!("{made} slow connections, {most} at once, {bytes} single bytes")
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rmi_harness::grouped;
 
 use super::{Attack, again_and_again};
 use crate::{
     peer::{Peer, varint},
-    table::number,
     tally::Tally,
 };
 
@@ -45,6 +45,6 @@ pub(super) async fn carry_out(attack: Arc<Attack>) {
 }
 
 pub(super) fn told(tally: &Tally) -> String {
-    let [sent, answered] = [tally.sent_count(), tally.answered_count()].map(number);
+    let [sent, answered] = [tally.sent_count(), tally.answered_count()].map(grouped);
     format!("{sent} deep and wide values, {answered} answered")
 }

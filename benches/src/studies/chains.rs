@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use rmi::{Node, Remote, remote};
+use rmi_harness::{Table, number};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -16,7 +17,6 @@ use tokio::{
 };
 
 use super::{Findings, bar};
-use crate::table::{Table, number};
 
 /// Round trips of the links: that of this machine, of a city, of a continent.
 const TRIPS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(10), Duration::from_millis(50)];

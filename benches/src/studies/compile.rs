@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rmi_harness::{Table, number};
 
 use super::{Findings, bar, mebibytes};
-use crate::table::{Table, number};
 
 const INTERFACES: usize = 5;
 const METHODS: usize = 20;

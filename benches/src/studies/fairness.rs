@@ -10,20 +10,17 @@ use anyhow::Result;
 use bytes::Bytes;
 use clap::ValueEnum;
 use rmi::Remote;
+use rmi_harness::{Process, Table, forget_peak, number, peak, resident};
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     Findings, bar, course,
     desk::Desk,
     guest::Small,
-    program::{forget_peak, go_on, peak, resident, stop},
+    program::{go_on, stop},
     start,
 };
-use crate::{
-    process::Process,
-    row::{Flavour, name},
-    table::{Table, number},
-};
+use crate::row::{Flavour, name};
 
 /// What one client does to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use hdrhistogram::Histogram;
 use rmi::{Endpoint, Limits, Node, Remote};
+use rmi_harness::say;
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use super::{
@@ -16,10 +17,7 @@ use super::{
     fairness::{Disturbance, disturb},
     overload, scale,
 };
-use crate::{
-    contract::say,
-    row::{Flavour, name},
-};
+use crate::row::{Flavour, name};
 
 /// Whom to call, and how.
 #[derive(Args)]

@@ -5,9 +5,10 @@ use std::io::stdin;
 use anyhow::{Context, Result};
 use clap::Args;
 use rmi::{Limits, Node, Remote};
+use rmi_harness::say;
 
 use super::desk::{Clerk, Desk};
-use crate::{contract::say, machine::cpu_time, row::Flavour};
+use crate::{machine::cpu_time, row::Flavour};
 
 /// How to serve.
 #[derive(Args)]

@@ -16,13 +16,9 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use rmi_harness::{Process, Table, number};
 
-use crate::{
-    machine::describe,
-    peers::Peer,
-    process::Process,
-    table::{Table, number},
-};
+use crate::{machine::describe, peers::Peer, process};
 
 /// What may be studied, and the processes that take part.
 #[derive(Subcommand)]
@@ -155,7 +151,7 @@ fn bar(steps: usize) -> Result<ProgressBar> {
 /// Starts this program in another role.
 fn start(args: &[String], core: Option<usize>) -> Result<Process> {
     let program = std::env::current_exe()?.to_string_lossy().into_owned();
-    Process::start(&[program], args, core)
+    process::start(&[program], args, core)
 }
 
 /// Mebibytes, with as many decimals as say something.

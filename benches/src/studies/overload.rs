@@ -4,15 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use rmi::ErrorKind;
+use rmi_harness::{Table, forget_peak, number, peak, resident};
 use tokio::task::JoinSet;
 
-use super::{
-    Findings, bar, course,
-    guest::Guest,
-    program::{forget_peak, peak, resident},
-    start,
-};
-use crate::table::{Table, number};
+use super::{Findings, bar, course, guest::Guest, start};
 
 /// How long a call takes at the server.
 const CALL_MILLIS: u64 = 10;

@@ -4,19 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rmi::{Limits, Remote};
+use rmi_harness::{Process, Table, allow_files, number, resident};
 use tokio::task::JoinSet;
 
-use super::{
-    Findings, bar,
-    desk::Desk,
-    guest::Guest,
-    program::{allow_files, resident},
-    start,
-};
+use super::{Findings, bar, desk::Desk, guest::Guest, start};
 use crate::{
     machine::{core_to_share, cpu_time},
-    process::Process,
-    table::{Table, number},
+    process::cpu,
 };
 
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1000, 5000];
@@ -165,13 +159,13 @@ impl Pair {
         ensure!(grown.parse() == Ok(count), "{grown} instead of {count}");
         let memory = self.memory.zip(resident(&self.server));
         let bytes = memory.map_or(f64::NAN, |(before, after)| (after as f64 - before as f64) / count as f64);
-        let (idle, idle_start) = (self.server.cpu()?, Instant::now());
+        let (idle, idle_start) = (cpu(&mut self.server)?, Instant::now());
         std::thread::sleep(Duration::from_millis(self.millis));
-        let cpu_before = self.server.cpu()?;
+        let cpu_before = cpu(&mut self.server)?;
         let idle_cpu = micros(cpu_before.saturating_sub(idle)) / idle_start.elapsed().as_secs_f64() / count as f64;
         self.client.tell(&format!("{work} {}", self.millis))?;
         let done = self.client.expect(work)?;
-        let server_cpu = self.server.cpu()?.saturating_sub(cpu_before);
+        let server_cpu = cpu(&mut self.server)?.saturating_sub(cpu_before);
         let numbers: Vec<u64> = done.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let [calls, took, client_cpu] = numbers[..] else { bail!("no calls: `{done}`") };
         let (calls, nanos) = (calls as f64, Duration::from_nanos);

@@ -2,7 +2,7 @@
 
 /// Lines of cells under headers.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub struct Table {
     /// The headers first.
     lines: Vec<Vec<String>>,
     /// The columns from this one on hold numbers, which end at the right.
@@ -10,24 +10,29 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(headers: impl IntoIterator<Item = impl Into<String>>, numbers_from: usize) -> Self {
+    /// No lines yet. The columns from `numbers_from` on hold numbers.
+    pub fn new(headers: impl IntoIterator<Item = impl Into<String>>, numbers_from: usize) -> Self {
         Self { lines: vec![headers.into_iter().map(Into::into).collect()], numbers_from }
     }
 
-    pub(crate) fn push(&mut self, cells: Vec<String>) {
+    /// Adds a line.
+    pub fn push(&mut self, cells: Vec<String>) {
         self.lines.push(cells);
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// Whether it has headers only.
+    pub const fn is_empty(&self) -> bool {
         self.lines.len() < 2
     }
 
-    pub(crate) fn plain(&self) -> String {
+    /// For a terminal.
+    pub fn plain(&self) -> String {
         let lines = self.aligned().into_iter().map(|cells| cells.join("  ").trim_end().to_owned());
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    pub(crate) fn markdown(&self) -> String {
+    /// For markdown.
+    pub fn markdown(&self) -> String {
         let mut lines: Vec<_> = self.aligned().iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
         let rules = (0..self.columns()).map(|column| if column < self.numbers_from { "---" } else { "---:" });
         lines.insert(1, format!("| {} |", rules.collect::<Vec<_>>().join(" | ")));
@@ -53,21 +58,32 @@ impl Table {
 }
 
 /// So many decimals, thousands apart; a dash for what is not known.
-pub(crate) fn number(value: f64, decimals: usize) -> String {
+pub fn number(value: f64, decimals: usize) -> String {
     if value.is_nan() {
         return "–".to_owned();
     }
     let text = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = text.split_once('.').map_or((&text[..], None), |(whole, rest)| (whole, Some(rest)));
     let mut out = String::from(if value < 0.0 { "-" } else { "" });
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
+    group(whole, &mut out);
+    fraction.into_iter().for_each(|fraction| out.extend([".", fraction]));
+    out
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let mut out = String::new();
+    group(&number.to_string(), &mut out);
+    out
+}
+
+fn group(digits: &str, out: &mut String) {
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
     }
-    fraction.into_iter().for_each(|fraction| out.extend([".", fraction]));
-    out
 }
 
 #[cfg(test)]
@@ -99,5 +115,10 @@ echo        capnp        –";
         assert_eq!(number(999.6, 1), "999.6");
         assert_eq!(number(-1234.56, 1), "-1,234.6");
         assert_eq!(number(f64::NAN, 1), "–");
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([7, 123, 1_234, 123_456, 1_234_567].map(grouped), ["7", "123", "1,234", "123,456", "1,234,567"]);
     }
 }
