@@ -95,7 +95,8 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Connections that may be in their handshake at once (default 1,024). For one more the oldest is closed, of
     /// the address that has most of them: a handshake takes milliseconds, and who is silent keeps nobody out.
-    /// Those whose [`Authenticator`](crate::Authenticator) is still to decide keep half of the places before silent ones.
+    /// Those that an [`Authenticator`](crate::Authenticator) still has to decide about have half of the places, which
+    /// silent ones do not take.
     pub handshakes: u32,
     /// Connections that others may have dialled to this node (default 16,384, some 100 MB where they are idle).
     /// Links that are lost are bounded by the same number once more, with what is kept of lost peers for their lease.
