@@ -18,9 +18,13 @@ const BY_HAND: &str = "<!-- by hand from here on -->";
 /// What the tables do not say, a line each.
 pub(crate) fn legend(seconds: u64, rounds: u32, connections: u64) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let which = match rounds {
+        1 => format!("one round of {seconds} s"),
+        rounds => format!("{rounds} rounds of {seconds} s, of which the worse one is shown,"),
+    };
     vec![
         format!("{cores} cores, which server, honest clients and abuser share; three processes, over loopback"),
-        format!("{rounds} rounds of {seconds} s on one server; shown is the worse one; limits are the defaults"),
+        format!("{which} on one server; limits are the defaults"),
         format!(
             "{CLIENTS} honest clients call, a millisecond apart; dials are those of new clients, up to their first answer"
         ),
