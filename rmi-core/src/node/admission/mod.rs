@@ -8,15 +8,17 @@
 //! A link that is lost gives it back, and takes one among the lost: what is held over it keeps that place, up to
 //! the end of its lease; where nothing is, it has it until others need it.
 
+mod by_address;
+
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    collections::HashMap,
     sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::by_address::{Address, Count, Queue};
 use crate::{
     connection::Link,
     error::{Certainty, ErrorKind, RemoteError},
@@ -24,30 +26,6 @@ use crate::{
     referent::Referent,
     transport::PeerAddr,
 };
-
-/// Bits of an IPv6 address that one host can choose the others of.
-const SUBNET_LEN: u32 = 64;
-
-/// Where peers come from, as far as their number is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Address {
-    /// Over IP: the address, or the /64 of an IPv6 one.
-    Ip(IpAddr),
-    /// From this host or by a transport that users added: counted in all, and not by address.
-    Other,
-}
-
-impl Address {
-    fn of(peer: &PeerAddr) -> Self {
-        match peer.ip() {
-            Some(IpAddr::V6(ip)) => {
-                Self::Ip(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - SUBNET_LEN))).into())
-            }
-            Some(ip) => Self::Ip(ip),
-            None => Self::Other,
-        }
-    }
-}
 
 /// The places of one node.
 #[derive(Debug)]
@@ -301,91 +279,12 @@ impl Drop for Place {
     }
 }
 
-/// How many there are, in all and by address.
-#[derive(Debug, Default)]
-struct Count {
-    all: usize,
-    by_address: HashMap<Address, usize>,
-}
-
-impl Count {
-    fn of(&self, address: Address) -> usize {
-        self.by_address.get(&address).copied().unwrap_or(0)
-    }
-
-    fn add(&mut self, address: Address) {
-        self.all += 1;
-        *self.by_address.entry(address).or_default() += 1;
-    }
-
-    fn remove(&mut self, address: Address) {
-        self.all -= 1;
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&address);
-            }
-        }
-    }
-}
-
-/// Those that may have to give way, by address, each in the order in which they came.
-#[derive(Debug)]
-struct Queue<T> {
-    len: usize,
-    next: u64,
-    by_address: HashMap<Address, BTreeMap<u64, T>>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self { len: 0, next: 0, by_address: HashMap::new() }
-    }
-}
-
-impl<T> Queue<T> {
-    fn of(&self, address: Address) -> usize {
-        self.by_address.get(&address).map_or(0, BTreeMap::len)
-    }
-
-    fn push(&mut self, address: Address, what: T) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.insert(address, number, what);
-        number
-    }
-
-    fn insert(&mut self, address: Address, number: u64, what: T) {
-        self.len += 1;
-        self.by_address.entry(address).or_default().insert(number, what);
-    }
-
-    fn remove(&mut self, address: Address, number: u64) -> Option<T> {
-        let of_address = self.by_address.get_mut(&address)?;
-        let removed = of_address.remove(&number);
-        self.len -= usize::from(removed.is_some());
-        if of_address.is_empty() {
-            self.by_address.remove(&address);
-        }
-        removed
-    }
-
-    /// Takes the oldest from an address.
-    fn pop_of(&mut self, address: Address) -> Option<T> {
-        let oldest = *self.by_address.get(&address)?.first_key_value()?.0;
-        self.remove(address, oldest)
-    }
-
-    /// Takes the oldest of the address that has most.
-    fn pop(&mut self) -> Option<T> {
-        let (fullest, _) = self.by_address.iter().max_by_key(|(_, of_address)| of_address.len())?;
-        self.pop_of(*fullest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Duration};
+    use std::{
+        net::{IpAddr, SocketAddr},
+        time::Duration,
+    };
 
     use super::*;
     use crate::node::Node;
