@@ -93,9 +93,10 @@ mod tests {
             let server = Node::builder().listen("mem://links").start().await.unwrap();
             let resting = Node::builder().start().await.unwrap();
             resting.link_at(&server.endpoints()[0]).await.unwrap();
+            server.0.open.subscribe().wait_for(|open| *open == 1).await.unwrap();
             (server, resting)
         });
-        let comes_and_goes = async {
+        let comes_and_goes = async || {
             let mut open = server.0.open.subscribe();
             let client = Node::builder().start().await.unwrap();
             let link = client.link_at(&server.endpoints()[0]).await.unwrap();
@@ -104,8 +105,11 @@ mod tests {
             open.wait_for(|open| *open == 1).await.unwrap();
         };
         let other = server.links().remove(0);
+        // Once with nothing held up: the other link's driver has had its first turn then. A worker that it blocked would
+        // keep what it was to run next.
+        runtime.block_on(comes_and_goes());
         let ended = other.hold_up(|| {
-            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), comes_and_goes).await })
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), comes_and_goes()).await })
         });
         ended.expect("the end of one link waited for another");
         runtime.block_on(async { tokio::join!(server.shutdown(), resting.shutdown()) });
